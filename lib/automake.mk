@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+
+# The NIC abstraction and its drivers.  Knows OVS's generic library only.
+noinst_LTLIBRARIES += lib/libnic.la
+lib_libnic_la_SOURCES = \
+	lib/nic-emu-config.c \
+	lib/nic-emu-config.h \
+	lib/nic-emu-counter.h \
+	lib/nic-emu-ct.c \
+	lib/nic-emu-ct.h \
+	lib/nic-emu-grace.c \
+	lib/nic-emu-grace.h \
+	lib/nic-emu-hw.c \
+	lib/nic-emu-hw.h \
+	lib/nic-emu-object.c \
+	lib/nic-emu-object.h \
+	lib/nic-emu-parse.c \
+	lib/nic-emu-parse.h \
+	lib/nic-emu-port.c \
+	lib/nic-emu-port.h \
+	lib/nic-emu-record.h \
+	lib/nic-emu-replay.c \
+	lib/nic-emu-replay.h \
+	lib/nic-emu-store.c \
+	lib/nic-emu-store.h \
+	lib/nic-emu-table.c \
+	lib/nic-emu-table.h \
+	lib/nic-emu.c \
+	lib/nic-emu.h \
+	lib/nic-rule.c \
+	lib/nic-rule.h \
+	lib/nic.c \
+	lib/nic.h

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#ifndef NIC_EMU_PARSE_H
+#define NIC_EMU_PARSE_H 1
+
+/* What the emulated NIC sees in a packet
+ * ======================================
+ *
+ * The fields that rules match on, and whether the packet is one that a NIC may
+ * carry through a rule that looks above the network layer ("Packets that the
+ * NIC does not carry" in nic.h).
+ *
+ * Thread-safety: functions of their arguments only. */
+
+#include <stdbool.h>
+#include "flow.h"
+
+struct dp_packet;
+struct nic_tuple;
+
+struct nic_emu_headers {
+    struct flow flow;       /* Without any metadata: zeros. */
+
+    /* False for an IP packet that is a fragment, has a bad IPv4 header
+     * checksum or lengths that contradict each other or the frame, or that has
+     * IPv6 extension headers (which this NIC leaves to software). */
+    bool sane;
+};
+
+/* Parses 'packet' into 'headers'.  If 'check_l4_csum', a bad checksum of TCP,
+ * UDP, ICMP or ICMPv6 makes a packet insane, too.
+ *
+ * Overwrites the packet's metadata.  Everything else in the packet is as it
+ * was when the function returns. */
+void nic_emu_parse(struct dp_packet *packet, bool check_l4_csum,
+                   struct nic_emu_headers *headers);
+
+/* Returns true if the packet may pass a connection-tracking module: sane, and
+ * UDP, or TCP with ACK and without FIN, SYN and RST.  Then stores its tuple in
+ * '*tuple', all bytes of it. */
+bool nic_emu_headers_tuple(const struct nic_emu_headers *headers,
+                           struct nic_tuple *tuple);
+
+#endif /* nic-emu-parse.h */

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#ifndef NIC_EMU_TABLE_H
+#define NIC_EMU_TABLE_H 1
+
+/* The emulated NIC's table engine
+ * ===============================
+ *
+ * What the silicon does: looks packets up in tables of rules, runs them
+ * through a connection-tracking module, decides where they leave, and counts.
+ * Knows nothing of operations, time, failures or devices; whoever uses it
+ * gives it those (nic-emu.h, and the DPDK driver).
+ *
+ * Rules
+ * -----
+ *
+ * A rule is a template and values (nic-rule.h).  Rules have no priorities.  In
+ * one table of one port, two rules with the same mask cannot have the same
+ * values.  If several rules with different masks match a packet, any of them
+ * may hit.
+ *
+ * Execution
+ * ---------
+ *
+ * A packet enters NIC_TABLE_ROOT.  It follows the rules that it hits, through
+ * at most NIC_EMU_MAX_TABLES tables, until one ends it.  Every rule and
+ * connection on its way counts it, unless it is missed, when nobody does.
+ *
+ * Thread-safety
+ * -------------
+ *
+ * Any number of RCU-registered threads may call nic_emu_table_execute(),
+ * inside sections (nic-emu-grace.h), while one thread at a time calls the
+ * other functions. */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "nic.h"
+#include "nic-rule.h"
+
+struct dp_packet;
+struct nic_emu_ct;
+struct nic_emu_egress;
+struct nic_emu_rule;
+struct nic_emu_table;
+
+/* A packet that passes more tables is missed. */
+#define NIC_EMU_MAX_TABLES 16
+
+/* Returns a new, empty table engine. */
+struct nic_emu_table *nic_emu_table_create(void);
+
+/* Frees 'table', in which no object is left. */
+void nic_emu_table_destroy(struct nic_emu_table *table);
+
+/* Sets whether packets with bad L4 checksums are missed like others with bad
+ * headers.  They are not by default. */
+void nic_emu_table_check_l4_csum(struct nic_emu_table *table, bool check);
+
+/* Returns null if the engine can execute rules made of 'template', otherwise a
+ * static text that says why not. */
+const char *nic_emu_table_check_template(const struct nic_template *template);
+
+/* Returns the connection-tracking module of 'table' (nic-emu-ct.h). */
+struct nic_emu_ct *nic_emu_table_ct(struct nic_emu_table *table);
+
+/* Adds the rule made of 'template', which nic_emu_table_check_template()
+ * approves, and 'values', which may be null if the template has no slots.
+ * Takes its own reference to 'template'.  'egress' is what a NIC_ACTION_EGRESS
+ * of 'template' means, otherwise null; it must outlive the rule.
+ *
+ * Returns 0 and stores the rule in '*rulep', or EEXIST. */
+int nic_emu_rule_add(struct nic_emu_table *table,
+                     const struct nic_template *template,
+                     const struct nic_values *values,
+                     struct nic_emu_egress *egress,
+                     struct nic_emu_rule **rulep);
+
+/* Takes 'rule' out of 'table'.  Packets that were looked up before may still
+ * count, until a grace period has passed. */
+void nic_emu_rule_remove(struct nic_emu_table *table,
+                         struct nic_emu_rule *rule);
+
+/* Frees 'rule', which is removed, as soon as RCU allows. */
+void nic_emu_rule_free(struct nic_emu_rule *rule);
+
+const struct nic_template *nic_emu_rule_template(const struct nic_emu_rule *);
+const struct nic_values *nic_emu_rule_values(const struct nic_emu_rule *);
+void nic_emu_rule_counter(const struct nic_emu_rule *, struct nic_counter *);
+
+/* An egress leads to 'port', NIC_PORT_NONE for nowhere. */
+struct nic_emu_egress *nic_emu_egress_create(nic_port_id port);
+void nic_emu_egress_set(struct nic_emu_egress *, nic_port_id port);
+nic_port_id nic_emu_egress_get(const struct nic_emu_egress *);
+
+/* Frees the egress, which no rule names any more, as soon as RCU allows. */
+void nic_emu_egress_free(struct nic_emu_egress *);
+
+enum nic_emu_verdict {
+    NIC_EMU_MISS,           /* Not for the NIC: the packet is as it was. */
+    NIC_EMU_DROP,
+    NIC_EMU_OUTPUT
+};
+
+/* Executes 'packet', received on 'in_port' at 'now_ms', and returns what is to
+ * become of it.  For NIC_EMU_OUTPUT stores in '*out_port' where it leaves,
+ * which may be NIC_PORT_NONE or a port that does not exist.  Does not own the
+ * packet; changes only its metadata. */
+enum nic_emu_verdict nic_emu_table_execute(struct nic_emu_table *table,
+                                           nic_port_id in_port,
+                                           struct dp_packet *packet,
+                                           long long int now_ms,
+                                           nic_port_id *out_port);
+
+#endif /* nic-emu-table.h */
