@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* OVS's conntrack unit for TCP, with hooks:
+ *
+ *   - The vtable 'ct_proto_tcp': a connection gets a 'struct ct_tail', its
+ *     packets are noted there, and its sequence tracking has the modes that
+ *     ct-conn.h describes.
+ *
+ * Windows are the business of tcp-resync.c.  Here is what needs the private
+ * state of a connection: the modes around OVS's own tcp_conn_update(), and
+ * what a FIN or RST that was believed later does to the state. */
+
+#include <config.h>
+
+#include "conntrack-private.h"
+#include "ct-tail.h"
+#include "hook-version.h"
+#include "tcp-resync.h"
+#include "util.h"
+
+/* Hook: the allocation in tcp_new_conn(). */
+static void *
+hook_tcp_alloc(size_t size)
+{
+    ovs_assert(size <= CT_TAIL_OFFSET);
+    return xzalloc(CT_TAIL_ALLOC);
+}
+
+#define xzalloc(SIZE) hook_tcp_alloc(SIZE)
+#define ct_proto_tcp ovs_ct_proto_tcp
+#include "lib/conntrack-tcp.c"
+#undef ct_proto_tcp
+#undef xzalloc
+
+_Static_assert(sizeof(struct conn_tcp) <= CT_TAIL_OFFSET,
+               "hook ovs-conntrack-tcp.c: struct conn_tcp reaches into struct "
+               "ct_tail");
+_Static_assert(offsetof(struct conn_tcp, up) == 0,
+               "hook ovs-conntrack-tcp.c: struct conn_tcp does not start with "
+               "struct conn");
+_Static_assert(MAXACKWINDOW == TCP_RESYNC_ACK_AHEAD
+               && TCP_MAX_WSCALE == 14,
+               "hook ovs-conntrack-tcp.c: tcp-resync.c assumes other limits");
+
+static bool
+is_established(const struct conn_tcp *conn)
+{
+    return (conn->peer[0].state == CT_DPIF_TCPS_ESTABLISHED
+            && conn->peer[1].state == CT_DPIF_TCPS_ESTABLISHED);
+}
+
+bool
+ct_tcp_is_established(const struct conn *conn)
+{
+    return is_established(conn_tcp_cast(conn));
+}
+
+/* Windows, to and from tcp-resync.c. */
+
+static uint8_t
+get_scale(const struct conn_tcp *conn, int dir)
+{
+    uint8_t all = conn->peer[0].wscale & conn->peer[1].wscale;
+
+    return (all & CT_WSCALE_FLAG ? conn->peer[dir].wscale & CT_WSCALE_MASK
+            : all & CT_WSCALE_UNKNOWN ? TCP_MAX_WSCALE
+            : 0);
+}
+
+static void
+get_windows(const struct conn_tcp *conn, struct tcp_window w[2])
+{
+    for (int i = 0; i < 2; i++) {
+        w[i] = (struct tcp_window) {
+            .seqlo = conn->peer[i].seqlo,
+            .seqhi = conn->peer[i].seqhi,
+            .max_win = conn->peer[i].max_win,
+            .scale = get_scale(conn, i),
+        };
+    }
+}
+
+static void
+set_windows(struct conn_tcp *conn, const struct tcp_window w[2])
+{
+    for (int i = 0; i < 2; i++) {
+        conn->peer[i].seqlo = w[i].seqlo;
+        conn->peer[i].seqhi = w[i].seqhi;
+        conn->peer[i].max_win = w[i].max_win;
+    }
+}
+
+/* Believing a FIN or RST. */
+
+/* Returns the timeout that OVS gives a connection in the state of 'conn'. */
+static enum ct_timeout
+get_timeout(const struct conn_tcp *conn)
+{
+    enum ct_dpif_tcp_state a = conn->peer[0].state;
+    enum ct_dpif_tcp_state b = conn->peer[1].state;
+    enum ct_dpif_tcp_state least = MIN(a, b);
+    enum ct_dpif_tcp_state most = MAX(a, b);
+
+    return (least >= CT_DPIF_TCPS_FIN_WAIT_2 ? CT_TM_TCP_CLOSED
+            : least >= CT_DPIF_TCPS_CLOSING ? CT_TM_TCP_FIN_WAIT
+            : least < CT_DPIF_TCPS_ESTABLISHED ? CT_TM_TCP_OPENING
+            : most >= CT_DPIF_TCPS_CLOSING ? CT_TM_TCP_CLOSING
+            : CT_TM_TCP_ESTABLISHED);
+}
+
+/* Returns when the recorded FIN or RST of 'dir' was seen. */
+static long long int
+get_closing_time(const struct tcp_resync *r, int dir, long long int now_ms)
+{
+    return now_ms - (uint32_t) ((uint32_t) now_ms - r->closing[dir].time_ms);
+}
+
+/* Changes the state and timeout of 'conn' as OVS would have done when it had
+ * seen the recorded FIN or RST of 'dir' in its turn, and after a FIN the other
+ * direction's acknowledgment. */
+static void
+believe(struct conn_tcp *conn, struct ct_tail *tail, struct conntrack *ct,
+        int dir, long long int now_ms)
+{
+    struct tcp_resync *r = &tail->resync;
+    struct tcp_peer *src = &conn->peer[dir];
+    struct tcp_peer *dst = &conn->peer[!dir];
+    struct tcp_window w[2];
+
+    /* The latest packet is this one, or a later one that had the timeout of
+     * the state that the connection should have left. */
+    long long int used = ct_conn_expiration(&conn->up)
+        - ct_tail_timeout(&conn->up, ct, get_timeout(conn));
+    used = MAX(used, get_closing_time(r, dir, now_ms));
+    used = MIN(used, now_ms);
+
+    if (r->kind[dir] == TCP_CLOSING_RST) {
+        src->state = dst->state = CT_DPIF_TCPS_TIME_WAIT;
+    } else {
+        if (src->state < CT_DPIF_TCPS_FIN_WAIT_2) {
+            src->state = CT_DPIF_TCPS_FIN_WAIT_2;
+        }
+        if (dst->state == CT_DPIF_TCPS_CLOSING) {
+            dst->state = CT_DPIF_TCPS_FIN_WAIT_2;
+        }
+    }
+
+    get_windows(conn, w);
+    tcp_resync_believe(r, w, dir);
+    set_windows(conn, w);
+
+    ct_tail_set_expiration(
+        &conn->up, used + ct_tail_timeout(&conn->up, ct, get_timeout(conn)),
+        now_ms);
+}
+
+/* Believes the recorded FINs and RSTs of the directions in 'dirs', a bit 1 <<
+ * dir each, in the order in which they were seen. */
+static void
+believe_all(struct conn_tcp *conn, struct ct_tail *tail, struct conntrack *ct,
+            unsigned int dirs, long long int now_ms)
+{
+    const struct tcp_resync *r = &tail->resync;
+    int first = (get_closing_time(r, 1, now_ms)
+                 < get_closing_time(r, 0, now_ms));
+
+    for (int i = 0; i < 2; i++) {
+        int dir = first ^ i;
+
+        if (dirs & (1 << dir) && r->kind[dir] != TCP_CLOSING_NONE) {
+            believe(conn, tail, ct, dir, now_ms);
+        }
+    }
+}
+
+void
+ct_tcp_disarm(struct conn *conn_, struct conntrack *ct, long long int now_ms)
+{
+    struct conn_tcp *conn = conn_tcp_cast(conn_);
+    struct ct_tail *tail = ct_tail__(conn_);
+    struct tcp_window w[2];
+
+    get_windows(conn, w);
+    tcp_resync_disarm(&tail->resync, w);
+    set_windows(conn, w);
+    believe_all(conn, tail, ct, tail->resync.proven, now_ms);
+}
+
+void
+ct_tcp_judge(struct conn *conn_, struct conntrack *ct, long long int now_ms)
+{
+    struct conn_tcp *conn = conn_tcp_cast(conn_);
+    struct ct_tail *tail = ct_tail__(conn_);
+    const struct tcp_resync *r = &tail->resync;
+    unsigned int dirs = 0;
+
+    for (int i = 0; i < 2; i++) {
+        if (now_ms - get_closing_time(r, i, now_ms) >= CT_JUDGE_MS) {
+            dirs |= 1 << i;
+        }
+    }
+    believe_all(conn, tail, ct, dirs, now_ms);
+}
+
+/* The packet path. */
+
+/* Returns what OVS says of 'pkt', without any effect on 'conn'. */
+static enum ct_update_res
+update_copy(struct conntrack *ct, const struct conn_tcp *conn,
+            struct dp_packet *pkt, bool reply, long long now)
+{
+    struct conn_tcp copy;
+
+    memset(&copy, 0, sizeof copy);
+    copy.up.key.zone = conn->up.key.zone;
+    copy.up.tp_id = conn->up.tp_id;
+    memcpy(copy.peer, conn->peer, sizeof copy.peer);
+    return tcp_conn_update(ct, &copy.up, pkt, reply, now);
+}
+
+/* tcp_conn_update() in ARMED and RELEARN modes. */
+static enum ct_update_res
+resync_conn_update(struct conntrack *ct, struct conn_tcp *conn,
+                   struct ct_tail *tail, struct dp_packet *pkt, bool reply,
+                   long long now)
+{
+    struct tcp_resync *r = &tail->resync;
+    enum ct_update_res res;
+    struct tcp_segment seg;
+    struct tcp_window w[2];
+
+    tcp_segment_from_packet(&seg, pkt);
+    if (tcp_invalid_flags(seg.flags)) {
+        return tcp_conn_update(ct, &conn->up, pkt, reply, now);
+    }
+    if (seg.flags & TCP_SYN) {
+        if (tcp_resync_is_blind(r)
+            && (is_established(conn) || tcp_resync_is_pending(r))) {
+            return update_copy(ct, conn, pkt, reply, now);
+        }
+        return tcp_conn_update(ct, &conn->up, pkt, reply, now);
+    }
+
+    get_windows(conn, w);
+    tcp_resync_judge(r, w, reply, &seg);
+    if (r->mode == TCP_RESYNC_RELEARN && r->proven) {
+        believe_all(conn, tail, ct, r->proven, now);
+        get_windows(conn, w);
+    }
+
+    /* A FIN or RST that brings no news is an ordinary segment. */
+    enum ct_dpif_tcp_state after = (seg.flags & TCP_RST
+                                    ? CT_DPIF_TCPS_TIME_WAIT
+                                    : CT_DPIF_TCPS_CLOSING);
+    if (conn->peer[reply].state < after
+        && tcp_resync_withholds(r, w, reply, &seg)) {
+        if (tcp_resync_record(r, reply, &seg, now)) {
+            ct_tail_event(tail, CT_EVENT_CLOSING);
+        }
+        return CT_UPDATE_VALID;
+    }
+
+    tcp_resync_adjust(r, w, reply, &seg);
+    set_windows(conn, w);
+    res = tcp_conn_update(ct, &conn->up, pkt, reply, now);
+    get_windows(conn, w);
+    tcp_resync_advance(r, w);
+    return res;
+}
+
+/* Returns true if 'r' has no reason to hold back CT_EVENT_READY. */
+static bool
+is_ready(const struct tcp_resync *r)
+{
+    return r->mode == TCP_RESYNC_ARMED || !tcp_resync_is_blind(r);
+}
+
+static struct conn *
+hook_tcp_new_conn(struct conntrack *ct, struct dp_packet *pkt, long long now,
+                  uint32_t tp_id)
+{
+    struct conn *conn = tcp_new_conn(ct, pkt, now, tp_id);
+
+    ct_tail_saw_packet(ct_tail__(conn), pkt, false);
+    return conn;
+}
+
+static enum ct_update_res
+hook_tcp_conn_update(struct conntrack *ct, struct conn *conn_,
+                     struct dp_packet *pkt, bool reply, long long now)
+{
+    struct conn_tcp *conn = conn_tcp_cast(conn_);
+    struct ct_tail *tail = ct_tail__(conn_);
+    enum ct_update_res res;
+
+    res = (OVS_LIKELY(tail->resync.mode == TCP_RESYNC_STRICT)
+           ? tcp_conn_update(ct, conn_, pkt, reply, now)
+           : resync_conn_update(ct, conn, tail, pkt, reply, now));
+    if (res == CT_UPDATE_VALID || res == CT_UPDATE_VALID_NEW) {
+        ct_tail_saw_packet(tail, pkt, reply);
+        if (is_established(conn) && is_ready(&tail->resync)) {
+            ct_tail_ready(tail, conn_, ct, now);
+        }
+    }
+    return res;
+}
+
+struct ct_l4_proto ct_proto_tcp = {
+    .new_conn = hook_tcp_new_conn,
+    .valid_new = tcp_valid_new,
+    .conn_update = hook_tcp_conn_update,
+    .conn_get_protoinfo = tcp_conn_get_protoinfo,
+};

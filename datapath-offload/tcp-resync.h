@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#ifndef TCP_RESYNC_H
+#define TCP_RESYNC_H 1
+
+/* Finding back into a TCP connection
+ * ==================================
+ *
+ * While a NIC carries a TCP connection, software sees an unknown part of its
+ * segments.  This module keeps conntrack's sequence windows usable meanwhile
+ * (ARMED), and exact again afterwards (RELEARN); see ct-conn.h.  It knows
+ * sequence numbers only: no connection, no state machine, no clock, no lock.
+ *
+ * Peers and directions
+ * --------------------
+ *
+ * A connection has two peers.  Direction 'dir' is what peer 'dir' sends, 0 for
+ * the originator.  As in OVS, 'seqlo' of a peer is the end of what it sent and
+ * 'seqhi' the end of what it may send.  A segment from a peer tells its own
+ * 'seqlo' (by its sequence number) and the other peer's 'seqhi' (by its
+ * acknowledgment and window).
+ *
+ * Relearning
+ * ----------
+ *
+ * The NIC may have carried gigabytes, so nothing from before counts.  A first
+ * segment of either direction is believed.  A segment of the other direction
+ * that fits it proves both; one that does not fit takes its place.  So a stray
+ * segment cannot mislead for longer than until the next two good ones.
+ *
+ * Then both directions are known, but not yet exact: segments that the NIC
+ * carried may have gone further than what was seen since.  Until each peer has
+ * sent more than the other could have allowed at that time, it is "unsettled":
+ *
+ *   - An acknowledgment beyond 'seqlo' but not beyond 'seqhi' raises 'seqlo'
+ *     as far as OVS's acknowledgment check needs it.
+ *   - The sequence number that OVS demands of a RST is not known: a RST inside
+ *     the window is recorded and judged like one in ARMED.
+ *
+ * Invariants, compared to a conntrack that saw every segment: 'seqlo' is never
+ * higher and 'seqhi' never lower, as long as the network reorders by less than
+ * a window.  Hence a segment that it accepts is accepted here.
+ *
+ * All arithmetic is modulo 2**32.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct dp_packet;
+
+/* What matters of a segment. */
+struct tcp_segment {
+    uint32_t seq;                   /* First sequence number. */
+    uint32_t end;                   /* Behind the last one: SYN, FIN count. */
+    uint32_t ack;                   /* Meaningful only with TCP_ACK. */
+    uint16_t win;                   /* As in the header, not scaled. */
+    uint16_t flags;                 /* TCP_*. */
+};
+
+/* What OVS knows of a peer. */
+struct tcp_window {
+    uint32_t seqlo;                 /* End of what it sent. */
+    uint32_t seqhi;                 /* End of what it may send. */
+    uint16_t max_win;               /* Greatest window that it announced. */
+    uint8_t scale;                  /* Shift of its windows, 0 to 14. */
+};
+
+/* How many bytes an acknowledgment may be ahead of what was sent for OVS. */
+#define TCP_RESYNC_ACK_AHEAD (0xffff + 1500)
+
+enum tcp_resync_mode {
+    TCP_RESYNC_STRICT,
+    TCP_RESYNC_ARMED,
+    TCP_RESYNC_RELEARN,
+};
+
+enum tcp_closing_kind {
+    TCP_CLOSING_NONE,
+    TCP_CLOSING_FIN,
+    TCP_CLOSING_RST,
+};
+
+/* A FIN or RST that waits to be judged. */
+struct tcp_closing {
+    uint32_t seq;
+    uint32_t end;
+    uint32_t ack;
+    uint32_t time_ms;               /* When last seen, modulo 2**32. */
+};
+
+/* What is remembered per connection.  All zeros is STRICT. */
+struct tcp_resync {
+    struct tcp_closing closing[2];  /* If kind[] is not TCP_CLOSING_NONE. */
+    uint32_t settle_at[2];          /* Peer is settled when it sent this. */
+    uint8_t mode;                   /* enum tcp_resync_mode. */
+    uint8_t kind[2];                /* enum tcp_closing_kind. */
+
+    /* Bit 1 << dir.  RELEARN only, except 'proven', which is also for
+     * ARMED. */
+    uint8_t known:2;                /* The direction showed a segment. */
+    uint8_t settled:2;              /* The peer is settled. */
+    uint8_t proven:2;               /* The recorded FIN is genuine. */
+
+    uint8_t told:2;                 /* Kinds announced: 1 FIN, 2 RST. */
+};
+
+/* Stores in 'seg' what 'packet', whose L4 header is that of TCP, says. */
+void tcp_segment_from_packet(struct tcp_segment *seg,
+                             const struct dp_packet *packet);
+
+/* Changes of mode.  tcp_resync_disarm() also widens 'w' for what the NIC may
+ * have carried. */
+void tcp_resync_arm(struct tcp_resync *);
+void tcp_resync_disarm(struct tcp_resync *, struct tcp_window w[2]);
+
+/* Returns true if 'r' knows too little to judge a SYN in earnest: in ARMED,
+ * in RELEARN until both directions are known, and while a FIN or RST is
+ * recorded. */
+bool tcp_resync_is_blind(const struct tcp_resync *r);
+
+/* Returns true if a FIN or RST of either direction is recorded. */
+static inline bool
+tcp_resync_is_pending(const struct tcp_resync *r)
+{
+    return r->kind[0] != TCP_CLOSING_NONE || r->kind[1] != TCP_CLOSING_NONE;
+}
+
+/* Judges the recorded FINs and RSTs by what 'seg', a segment of direction
+ * 'dir' without SYN, shows.  One that is contradicted is forgotten.  A FIN
+ * that is acknowledged is marked in 'r->proven'. */
+void tcp_resync_judge(struct tcp_resync *r, const struct tcp_window w[2],
+                      int dir, const struct tcp_segment *seg);
+
+/* Returns true if 'seg', of direction 'dir', is a FIN or RST that must be
+ * recorded instead of being given to OVS. */
+bool tcp_resync_withholds(const struct tcp_resync *r,
+                          const struct tcp_window w[2],
+                          int dir, const struct tcp_segment *seg);
+
+/* Records 'seg'.  Returns true if it is the first of its kind since
+ * tcp_resync_arm() or tcp_resync_disarm(). */
+bool tcp_resync_record(struct tcp_resync *r, int dir,
+                       const struct tcp_segment *seg, long long int now_ms);
+
+/* Takes the recorded FIN or RST of 'dir' for genuine: forgets it, and adjusts
+ * 'w' as if it had been seen in its turn. */
+void tcp_resync_believe(struct tcp_resync *r, struct tcp_window w[2],
+                        int dir);
+
+/* Adjusts 'w' before OVS judges 'seg', a segment of direction 'dir' without
+ * SYN, so that OVS accepts it if the mode says so. */
+void tcp_resync_adjust(struct tcp_resync *r, struct tcp_window w[2], int dir,
+                       const struct tcp_segment *seg);
+
+/* Notes what became of 'w' after OVS judged a segment.  Enters STRICT when
+ * everything is exact again. */
+void tcp_resync_advance(struct tcp_resync *r, const struct tcp_window w[2]);
+
+#endif /* tcp-resync.h */
