@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+
+# Connections, megaflows, paths and the engine.
+noinst_LTLIBRARIES += datapath-offload/libdatapath-offload.la
+datapath_offload_libdatapath_offload_la_SOURCES = \
+	datapath-offload/commands-conn.c \
+	datapath-offload/commands-conn.h \
+	datapath-offload/commands.c \
+	datapath-offload/commands.h \
+	datapath-offload/ct-conn.c \
+	datapath-offload/ct-conn.h \
+	datapath-offload/ct-tail.h \
+	datapath-offload/dp-registry.c \
+	datapath-offload/dp-registry.h \
+	datapath-offload/engine-private.h \
+	datapath-offload/engine-thread.c \
+	datapath-offload/engine-thread.h \
+	datapath-offload/engine.c \
+	datapath-offload/engine.h \
+	datapath-offload/hook-version.h \
+	datapath-offload/megaflow-mirror.c \
+	datapath-offload/megaflow-mirror.h \
+	datapath-offload/megaflow-program.c \
+	datapath-offload/megaflow-program.h \
+	datapath-offload/offload-config.c \
+	datapath-offload/offload-config.h \
+	datapath-offload/offload-nic.c \
+	datapath-offload/offload-nic.h \
+	datapath-offload/offload.c \
+	datapath-offload/offload.h \
+	datapath-offload/path-cache.c \
+	datapath-offload/path.c \
+	datapath-offload/path.h \
+	datapath-offload/provider.c \
+	datapath-offload/provider.h \
+	datapath-offload/reason.c \
+	datapath-offload/reason.h \
+	datapath-offload/tcp-resync.c \
+	datapath-offload/tcp-resync.h \
+	datapath-offload/timer-wheel.c \
+	datapath-offload/timer-wheel.h \
+	datapath-offload/tracked-conn.c
+
+# OVS's units with hooks.  The conntrack ones are apart because unit tests use
+# them without the others.
+CT_HOOK_SOURCES = \
+	datapath-offload/ovs-conntrack-other.c \
+	datapath-offload/ovs-conntrack-tcp.c \
+	datapath-offload/ovs-conntrack.c
+HOOK_SOURCES += \
+	$(CT_HOOK_SOURCES) \
+	datapath-offload/ovs-dpif-netdev.c \
+	datapath-offload/ovs-dpif.c \
+	datapath-offload/ovs-netdev-offload.c

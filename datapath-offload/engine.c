@@ -1,0 +1,762 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <config.h>
+#include "engine-private.h"
+
+#include <limits.h>
+#include <string.h>
+
+#include "dpif.h"
+#include "hash.h"
+#include "odp-util.h"
+#include "openvswitch/vlog.h"
+#include "util.h"
+
+VLOG_DEFINE_THIS_MODULE(offload_engine);
+
+/* How often dead megaflows are looked through. */
+#define MIRROR_EXPIRE_MS 1000
+
+enum megaflow_event_type {
+    MEGAFLOW_PUT,
+    MEGAFLOW_DEL,
+    MEGAFLOW_FLUSH,
+};
+
+struct megaflow_event {
+    struct mpsc_queue_node node;
+    enum megaflow_event_type type;
+    uint32_t dp;
+    ovs_u128 ufid;                  /* PUT, DEL. */
+    odp_port_t in_port;             /* FLUSH. */
+    struct megaflow_program program; /* PUT. */
+    struct match match;             /* PUT; not allocated otherwise. */
+};
+
+static const struct engine_conn_ops default_conn_ops = {
+    .arm = ct_conn_arm,
+    .disarm = ct_conn_disarm,
+    .judge = ct_conn_judge,
+    .reannounce = ct_conn_reannounce,
+    .expiration = ct_conn_expiration,
+    .extend = ct_conn_extend,
+};
+
+static const char *const mode_names[] = {
+    [ENGINE_MODE_AUTO] = "auto",
+    [ENGINE_MODE_MODULE] = "module",
+    [ENGINE_MODE_FLAT] = "flat",
+};
+
+const char *
+engine_mode_to_string(enum engine_mode mode)
+{
+    return mode_names[mode];
+}
+
+/* Stores in '*mode' the mode called 's' and returns true, or returns false if
+ * there is none. */
+bool
+engine_mode_from_string(const char *s, enum engine_mode *mode)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(mode_names); i++) {
+        if (!strcmp(s, mode_names[i])) {
+            *mode = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+struct engine *
+engine_create(const struct engine_conn_ops *conn_ops, long long int now_ms)
+{
+    struct engine *engine = xzalloc(sizeof *engine);
+
+    ovs_mutex_init(&engine->mutex);
+    mpsc_queue_init(&engine->ct_queue);
+    mpsc_queue_init(&engine->mf_queue);
+    atomic_init(&engine->asleep, false);
+    engine->conn_ops = conn_ops ? conn_ops : &default_conn_ops;
+    engine->config.max_conns = UINT_MAX;
+    mf_mirror_init(&engine->mirror);
+    ovs_list_init(&engine->nics);
+    hmap_init(&engine->ports);
+    hmap_init(&engine->paths);
+    hmap_init(&engine->conns_by_id);
+    hmap_init(&engine->conns_by_tuple);
+    ovs_list_init(&engine->failed_rules);
+    ovs_list_init(&engine->dirty);
+    timer_wheel_init(&engine->wheel, now_ms);
+    engine->now_ms = now_ms;
+    return engine;
+}
+
+void
+engine_lock(struct engine *engine)
+    OVS_NO_THREAD_SAFETY_ANALYSIS
+{
+    ovs_mutex_lock(&engine->mutex);
+}
+
+void
+engine_unlock(struct engine *engine)
+    OVS_NO_THREAD_SAFETY_ANALYSIS
+{
+    ovs_mutex_unlock(&engine->mutex);
+}
+
+/* Queues. */
+
+static void
+wake(struct engine *engine)
+{
+    bool asleep;
+
+    /* Pairs with the fence in engine_may_sleep(): either the engine sees what
+     * was pushed, or we see that it sleeps. */
+    atomic_thread_fence(memory_order_seq_cst);
+    atomic_read_relaxed(&engine->asleep, &asleep);
+    if (asleep) {
+        atomic_store_relaxed(&engine->asleep, false);
+        if (engine->wakeup) {
+            engine->wakeup(engine->wakeup_aux);
+        }
+    }
+}
+
+void
+engine_set_wakeup(struct engine *engine, void (*cb)(void *aux), void *aux)
+{
+    engine->wakeup = cb;
+    engine->wakeup_aux = aux;
+}
+
+static void
+push_mf_event(struct engine *engine, struct megaflow_event *event)
+{
+    mpsc_queue_insert(&engine->mf_queue, &event->node);
+    wake(engine);
+}
+
+void
+engine_push_megaflow(struct engine *engine, uint32_t dp, const ovs_u128 *ufid,
+                     const struct match *match, const struct nlattr *actions,
+                     size_t actions_len)
+{
+    struct megaflow_event *event = xmalloc(sizeof *event);
+
+    event->type = MEGAFLOW_PUT;
+    event->dp = dp;
+    event->ufid = *ufid;
+    event->match = *match;
+    megaflow_program_parse(actions, actions_len, &event->program);
+    push_mf_event(engine, event);
+}
+
+static struct megaflow_event *
+short_mf_event(enum megaflow_event_type type, uint32_t dp)
+{
+    struct megaflow_event *event = xmalloc(offsetof(struct megaflow_event,
+                                                    match));
+
+    event->type = type;
+    event->dp = dp;
+    return event;
+}
+
+void
+engine_push_megaflow_del(struct engine *engine, uint32_t dp,
+                         const ovs_u128 *ufid)
+{
+    struct megaflow_event *event = short_mf_event(MEGAFLOW_DEL, dp);
+
+    event->ufid = *ufid;
+    push_mf_event(engine, event);
+}
+
+void
+engine_push_flush(struct engine *engine, uint32_t dp, odp_port_t in_port)
+{
+    struct megaflow_event *event = short_mf_event(MEGAFLOW_FLUSH, dp);
+
+    event->in_port = in_port;
+    push_mf_event(engine, event);
+}
+
+void
+engine_push_ct_event(struct engine *engine, struct ct_event *event)
+{
+    mpsc_queue_insert(&engine->ct_queue, &event->node);
+    wake(engine);
+}
+
+static bool
+queues_are_empty(const struct engine *engine_)
+{
+    struct engine *engine = CONST_CAST(struct engine *, engine_);
+    bool empty;
+
+    mpsc_queue_acquire(&engine->ct_queue);
+    empty = !mpsc_queue_tail(&engine->ct_queue);
+    mpsc_queue_release(&engine->ct_queue);
+
+    mpsc_queue_acquire(&engine->mf_queue);
+    empty = empty && !mpsc_queue_tail(&engine->mf_queue);
+    mpsc_queue_release(&engine->mf_queue);
+    return empty;
+}
+
+bool
+engine_may_sleep(struct engine *engine)
+{
+    atomic_store_relaxed(&engine->asleep, true);
+    atomic_thread_fence(memory_order_seq_cst);
+    if (queues_are_empty(engine)) {
+        return true;
+    }
+    atomic_store_relaxed(&engine->asleep, false);
+    return false;
+}
+
+/* Ports and NICs. */
+
+static uint32_t
+port_hash(uint32_t dp, odp_port_t odp_port)
+{
+    return hash_2words(dp, odp_to_u32(odp_port));
+}
+
+struct offload_port *
+engine_find_port(const struct engine *engine, uint32_t dp,
+                 odp_port_t odp_port)
+{
+    struct offload_port *port;
+
+    HMAP_FOR_EACH_WITH_HASH (port, node, port_hash(dp, odp_port),
+                             &engine->ports) {
+        if (port->dp == dp && port->odp_port == odp_port) {
+            return port;
+        }
+    }
+    return NULL;
+}
+
+struct offload_nic *
+engine_find_nic(const struct engine *engine, const struct nic *nic)
+{
+    struct offload_nic *onic;
+
+    LIST_FOR_EACH (onic, node, &engine->nics) {
+        if (onic->nic == nic) {
+            return onic;
+        }
+    }
+    return NULL;
+}
+
+/* Looks again at the connections that are not carried by a NIC in both
+ * directions: what kept them from it may have changed. */
+static void
+reconsider_unoffloaded(struct engine *engine)
+{
+    struct tracked_conn *tc;
+
+    HMAP_FOR_EACH (tc, id_node, &engine->conns_by_id) {
+        if (tc->reason[0] != REASON_NONE || tc->reason[1] != REASON_NONE) {
+            memset(tc->blocked_ms, 0, sizeof tc->blocked_ms);
+            tc->n_failed = 0;
+            tracked_conn_mark_dirty(tc);
+        }
+    }
+}
+
+/* Returns true if 'path' was compiled with datapath port 'odp_port'. */
+static bool
+path_uses_port(const struct path *path, uint32_t dp, odp_port_t odp_port)
+{
+    const struct megaflow *first = path->stages[0].flow;
+    const struct megaflow *last = path->stages[path->n_stages - 1].flow;
+
+    return (first->dp == dp
+            && (first->slot->in_port == odp_port
+                || (last->program.end == MEGAFLOW_OUTPUT
+                    && last->program.out_port == odp_port)));
+}
+
+/* Something that paths were compiled with has changed: 'onic' if it is not
+ * null, or else datapath port 'odp_port' of 'dp'.  Makes connections use others
+ * instead. */
+static void
+kill_paths(struct engine *engine, const struct offload_nic *onic, uint32_t dp,
+           odp_port_t odp_port)
+{
+    struct path *path;
+
+    HMAP_FOR_EACH_SAFE (path, node, &engine->paths) {
+        if (onic ? path->onic == onic : path_uses_port(path, dp, odp_port)) {
+            path_kill(engine, path);
+            path_release(engine, path);
+        }
+    }
+}
+
+static void
+set_mode(struct engine *engine, struct offload_nic *onic)
+{
+    bool module = (engine->config.mode != ENGINE_MODE_FLAT
+                   && onic->caps.ct_module);
+
+    if (onic->module != module) {
+        onic->module = module;
+        kill_paths(engine, onic, 0, ODPP_NONE);
+    }
+}
+
+void
+engine_set_config(struct engine *engine, const struct engine_config *config,
+                  long long int now_ms)
+{
+    bool all = (engine->config.enabled != config->enabled
+                || engine->config.mode != config->mode);
+    struct offload_nic *onic;
+    struct tracked_conn *tc;
+
+    engine->now_ms = now_ms;
+    engine->config = *config;
+    LIST_FOR_EACH (onic, node, &engine->nics) {
+        set_mode(engine, onic);
+    }
+    if (all) {
+        HMAP_FOR_EACH (tc, id_node, &engine->conns_by_id) {
+            tracked_conn_mark_dirty(tc);
+        }
+    }
+    reconsider_unoffloaded(engine);
+}
+
+const struct engine_config *
+engine_get_config(const struct engine *engine)
+{
+    return &engine->config;
+}
+
+static void
+fill_op(const struct nic_obj *obj, struct nic_op *op, void *engine OVS_UNUSED)
+{
+    if (obj->kind == NIC_OBJ_FLAT_RULE) {
+        const struct conn_path *cp = CONTAINER_OF(obj, struct conn_path, obj);
+
+        op->rule.template = cp->path->template;
+        op->rule.values.tuple = cp->conn->tuple[cp->dir];
+    } else if (obj->kind == NIC_OBJ_MODULE_RULE) {
+        const struct module_rule *rule = CONTAINER_OF(obj, struct module_rule,
+                                                      obj);
+
+        op->rule.template = rule->template;
+    } else {
+        const struct tracked_conn *tc = CONTAINER_OF(obj, struct tracked_conn,
+                                                     obj);
+
+        op->conn.dl_type = tc->dl_type;
+        op->conn.nw_proto = tc->nw_proto;
+        op->conn.zone = tc->zone;
+        op->conn.tuple[0] = tc->tuple[0];
+        op->conn.tuple[1] = tc->tuple[1];
+    }
+}
+
+static void
+account(struct nic_obj *obj, int dir, uint64_t packets, uint64_t bytes,
+        long long int used_ms, void *engine OVS_UNUSED)
+{
+    struct tracked_conn *tc;
+
+    if (obj->kind == NIC_OBJ_MODULE_RULE) {
+        struct module_rule *rule = CONTAINER_OF(obj, struct module_rule, obj);
+
+        megaflow_credit(rule->flow, packets, bytes, used_ms);
+        return;
+    } else if (obj->kind == NIC_OBJ_FLAT_RULE) {
+        struct conn_path *cp = CONTAINER_OF(obj, struct conn_path, obj);
+
+        for (size_t i = 0; i < cp->path->n_stages; i++) {
+            megaflow_credit(cp->path->stages[i].flow, packets, bytes,
+                               used_ms);
+        }
+        tc = cp->conn;
+        dir = cp->dir;
+    } else {
+        tc = CONTAINER_OF(obj, struct tracked_conn, obj);
+    }
+    tc->carried[dir].packets += packets;
+    tc->carried[dir].bytes += bytes;
+    tc->used_ms = MAX(tc->used_ms, used_ms);
+}
+
+static void
+obj_changed(struct nic_obj *obj, void *engine OVS_UNUSED)
+{
+    switch (obj->kind) {
+    case NIC_OBJ_FLAT_RULE:
+        tracked_conn_obj_changed(CONTAINER_OF(obj, struct conn_path,
+                                              obj)->conn, obj);
+        break;
+    case NIC_OBJ_MODULE_RULE:
+        module_rule_changed(CONTAINER_OF(obj, struct module_rule, obj));
+        break;
+    case NIC_OBJ_CONN:
+        tracked_conn_obj_changed(CONTAINER_OF(obj, struct tracked_conn, obj),
+                                 obj);
+        break;
+    default:
+        OVS_NOT_REACHED();
+    }
+}
+
+static const struct offload_nic_ops nic_ops = {
+    .fill_op = fill_op,
+    .account = account,
+    .changed = obj_changed,
+};
+
+void
+engine_add_nic(struct engine *engine, struct nic *nic, long long int now_ms)
+{
+    struct offload_nic *onic = offload_nic_create(nic, &nic_ops, engine);
+
+    engine->now_ms = now_ms;
+    set_mode(engine, onic);
+    ovs_list_push_back(&engine->nics, &onic->node);
+}
+
+void
+engine_nic_changed(struct engine *engine, struct nic *nic,
+                   long long int now_ms)
+{
+    struct offload_nic *onic = engine_find_nic(engine, nic);
+
+    engine->now_ms = now_ms;
+    if (onic) {
+        nic->class->get_caps(nic, &onic->caps);
+        set_mode(engine, onic);
+        reconsider_unoffloaded(engine);
+    }
+}
+
+void
+engine_begin_remove_nic(struct engine *engine, struct nic *nic,
+                        long long int now_ms)
+{
+    struct offload_nic *onic = engine_find_nic(engine, nic);
+    struct offload_port *port;
+
+    engine->now_ms = now_ms;
+    HMAP_FOR_EACH_SAFE (port, node, &engine->ports) {
+        if (port->onic == onic) {
+            engine_clear_port(engine, port->dp, port->odp_port, now_ms);
+        }
+    }
+}
+
+bool
+engine_finish_remove_nic(struct engine *engine, struct nic *nic, bool force,
+                         long long int now_ms)
+{
+    struct offload_nic *onic = engine_find_nic(engine, nic);
+
+    engine->now_ms = now_ms;
+    if (onic) {
+        if (force) {
+            engine_drain(engine);
+            offload_nic_forget(onic, now_ms);
+            while (!ovs_list_is_empty(&engine->dirty)) {
+                engine_recompute_dirty(engine);
+            }
+        }
+        if (!offload_nic_is_settled(onic) || onic->n_present
+            || onic->n_conns || !ovs_list_is_empty(&engine->dirty)) {
+            return false;
+        }
+        ovs_list_remove(&onic->node);
+        offload_nic_destroy(onic);
+    }
+    return true;
+}
+
+void
+engine_set_port(struct engine *engine, uint32_t dp, odp_port_t odp_port,
+                const char *name, struct nic *nic, nic_port_id id,
+                bool ct_offload, long long int now_ms)
+{
+    struct offload_nic *onic = engine_find_nic(engine, nic);
+    struct offload_port *port = engine_find_port(engine, dp, odp_port);
+
+    ovs_assert(onic);
+    engine->now_ms = now_ms;
+    if (port && port->onic == onic && port->id == id
+        && port->ct_offload == ct_offload && !strcmp(port->name, name)) {
+        return;
+    }
+
+    if (!port) {
+        port = xzalloc(sizeof *port);
+        port->dp = dp;
+        port->odp_port = odp_port;
+        hmap_insert(&engine->ports, &port->node, port_hash(dp, odp_port));
+    } else {
+        kill_paths(engine, NULL, dp, odp_port);
+    }
+    free(port->name);
+    port->name = xstrdup(name);
+    port->onic = onic;
+    port->id = id;
+    port->ct_offload = ct_offload;
+    reconsider_unoffloaded(engine);
+}
+
+void
+engine_clear_port(struct engine *engine, uint32_t dp, odp_port_t odp_port,
+                  long long int now_ms)
+{
+    struct offload_port *port = engine_find_port(engine, dp, odp_port);
+
+    engine->now_ms = now_ms;
+    if (port) {
+        hmap_remove(&engine->ports, &port->node);
+        free(port->name);
+        free(port);
+        kill_paths(engine, NULL, dp, odp_port);
+    }
+}
+
+void
+engine_flush(struct engine *engine, long long int now_ms)
+{
+    struct tracked_conn *tc;
+
+    engine->now_ms = now_ms;
+    HMAP_FOR_EACH (tc, id_node, &engine->conns_by_id) {
+        tc->flushed = true;
+        tracked_conn_mark_dirty(tc);
+    }
+}
+
+/* Inputs. */
+
+static void
+remove_megaflow(struct engine *engine, struct megaflow *flow)
+{
+    path_kill_all(engine, flow);
+    mf_mirror_remove(&engine->mirror, flow, engine->now_ms);
+}
+
+static void
+put_megaflow(struct engine *engine, const struct megaflow_event *event)
+{
+    struct megaflow *flow = mf_mirror_find(&engine->mirror, event->dp,
+                                           &event->ufid);
+    bool added;
+
+    if (flow) {
+        path_kill_all(engine, flow);
+    }
+    flow = mf_mirror_put(&engine->mirror, event->dp, &event->ufid, &event->match,
+                      &event->program, engine->now_ms, &added);
+    tracked_conn_wake_waiters(flow);
+}
+
+static void
+flush_megaflows(struct engine *engine, uint32_t dp, odp_port_t in_port)
+{
+    struct megaflow *flow;
+
+    CMAP_FOR_EACH (flow, ufid_node, &engine->mirror.by_ufid) {
+        if (flow->dp == dp && flow->slot->in_port == in_port) {
+            remove_megaflow(engine, flow);
+        }
+    }
+}
+
+static void
+handle_mf_event(struct engine *engine, struct megaflow_event *event)
+{
+    struct megaflow *flow;
+
+    switch (event->type) {
+    case MEGAFLOW_PUT:
+        put_megaflow(engine, event);
+        break;
+    case MEGAFLOW_DEL:
+        flow = mf_mirror_find(&engine->mirror, event->dp, &event->ufid);
+        if (flow) {
+            remove_megaflow(engine, flow);
+        }
+        break;
+    case MEGAFLOW_FLUSH:
+        flush_megaflows(engine, event->dp, event->in_port);
+        break;
+    default:
+        OVS_NOT_REACHED();
+    }
+    free(event);
+}
+
+void
+engine_drain(struct engine *engine)
+{
+    struct mpsc_queue_node *node;
+
+    mpsc_queue_acquire(&engine->mf_queue);
+    while ((node = mpsc_queue_pop(&engine->mf_queue)) != NULL) {
+        handle_mf_event(engine, CONTAINER_OF(node, struct megaflow_event,
+                                             node));
+    }
+    mpsc_queue_release(&engine->mf_queue);
+
+    mpsc_queue_acquire(&engine->ct_queue);
+    while ((node = mpsc_queue_pop(&engine->ct_queue)) != NULL) {
+        tracked_conn_event(engine, CONTAINER_OF(node, struct ct_event, node));
+    }
+    mpsc_queue_release(&engine->ct_queue);
+}
+
+void
+engine_recompute_dirty(struct engine *engine)
+{
+    for (int i = 0; i < ENGINE_MAX_DIRTY; i++) {
+        struct tracked_conn *tc;
+
+        if (ovs_list_is_empty(&engine->dirty)) {
+            break;
+        }
+        tc = CONTAINER_OF(ovs_list_pop_front(&engine->dirty),
+                          struct tracked_conn, dirty_node);
+        ovs_list_init(&tc->dirty_node);
+        engine->n_dirty--;
+        tracked_conn_recompute(tc);
+    }
+}
+
+static void
+timer_fired(struct timer_node *timer, void *engine OVS_UNUSED)
+{
+    tracked_conn_timeout(CONTAINER_OF(timer, struct tracked_conn, timer));
+}
+
+long long int
+engine_step(struct engine *engine, long long int now_ms)
+{
+    long long int wake_ms = LLONG_MAX;
+    struct offload_nic *onic;
+
+    engine->now_ms = now_ms;
+    engine->n_steps++;
+
+    engine_drain(engine);
+    LIST_FOR_EACH (onic, node, &engine->nics) {
+        offload_nic_poll(onic, now_ms);
+        offload_nic_read_stats(onic, now_ms);
+    }
+    timer_wheel_run(&engine->wheel, now_ms, timer_fired, engine);
+    engine_recompute_dirty(engine);
+    wake_ms = MIN(wake_ms, module_rules_retry(engine));
+    if (now_ms >= engine->expire_ms) {
+        mf_mirror_expire(&engine->mirror, now_ms);
+        engine->expire_ms = now_ms + MIRROR_EXPIRE_MS;
+    }
+    LIST_FOR_EACH (onic, node, &engine->nics) {
+        offload_nic_submit(onic, now_ms);
+    }
+
+    if (!ovs_list_is_empty(&engine->dirty)) {
+        return now_ms;
+    }
+    LIST_FOR_EACH (onic, node, &engine->nics) {
+        wake_ms = MIN(wake_ms, offload_nic_wake_ms(onic, now_ms));
+    }
+    wake_ms = MIN(wake_ms, timer_wheel_wake_ms(&engine->wheel));
+    return MIN(wake_ms, now_ms + MIRROR_EXPIRE_MS);
+}
+
+bool
+engine_is_settled(const struct engine *engine)
+{
+    const struct offload_nic *onic;
+
+    LIST_FOR_EACH (onic, node, &engine->nics) {
+        if (!offload_nic_is_settled(onic)) {
+            return false;
+        }
+    }
+    return ovs_list_is_empty(&engine->dirty) && queues_are_empty(engine);
+}
+
+void
+engine_destroy(struct engine *engine)
+{
+    struct tracked_conn *tc;
+    struct path *path;
+
+    if (!engine) {
+        return;
+    }
+    ovs_assert(ovs_list_is_empty(&engine->nics));
+    engine_drain(engine);
+    HMAP_FOR_EACH_SAFE (path, node, &engine->paths) {
+        path_kill(engine, path);
+        path_release(engine, path);
+    }
+    HMAP_FOR_EACH_SAFE (tc, id_node, &engine->conns_by_id) {
+        tracked_conn_free(tc);
+    }
+    mf_mirror_destroy(&engine->mirror);
+    timer_wheel_destroy(&engine->wheel);
+    hmap_destroy(&engine->ports);
+    hmap_destroy(&engine->paths);
+    hmap_destroy(&engine->conns_by_id);
+    hmap_destroy(&engine->conns_by_tuple);
+    mpsc_queue_destroy(&engine->ct_queue);
+    mpsc_queue_destroy(&engine->mf_queue);
+    ovs_mutex_destroy(&engine->mutex);
+    free(engine);
+}
+
+/* Statistics. */
+
+bool
+engine_flow_stats(const struct engine *engine, uint32_t dp,
+                  const ovs_u128 *ufid, unsigned int pmd_id, const void *copy,
+                  bool fresh, long long int now_ms,
+                  struct dpif_flow_stats *stats, bool *offloaded)
+{
+    struct megaflow *flow = mf_mirror_find(&engine->mirror, dp, ufid);
+    unsigned int n_installed;
+
+    if (!flow) {
+        return false;
+    }
+    megaflow_claim(flow, pmd_id, copy, fresh, now_ms, stats);
+    atomic_read_relaxed(&flow->n_installed, &n_installed);
+    *offloaded = n_installed != 0;
+    return true;
+}
+
+unsigned int
+engine_port_n_flows(const struct engine *engine, uint32_t dp,
+                    odp_port_t odp_port)
+{
+    struct megaflow *flow;
+    unsigned int n = 0;
+
+    CMAP_FOR_EACH (flow, ufid_node, &engine->mirror.by_ufid) {
+        unsigned int n_installed;
+
+        atomic_read_relaxed(&flow->n_installed, &n_installed);
+        if (n_installed && flow->dp == dp
+            && flow->slot->in_port == odp_port) {
+            n++;
+        }
+    }
+    return n;
+}

@@ -1,0 +1,510 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <config.h>
+#include "megaflow-mirror.h"
+
+#include <stdlib.h>
+
+#include "dpif.h"
+#include "hash.h"
+#include "ovs-rcu.h"
+#include "util.h"
+
+/* A copy that asks again within this time at the same address, although it
+ * seems not to have been told anything, is the same one: the answer to another
+ * thread has not been stored yet. */
+#define COPY_RACE_MS 100
+
+static uint32_t
+slot_hash(uint32_t dp, odp_port_t in_port, uint32_t recirc_id)
+{
+    return hash_3words(dp, odp_to_u32(in_port), recirc_id);
+}
+
+static uint32_t
+ufid_hash(const ovs_u128 *ufid)
+{
+    return ufid->u32[0];
+}
+
+/* The fields by which subtables are indexed: those that composition knows. */
+static const struct flow *
+index_fields(void)
+{
+    static struct ovsthread_once once = OVSTHREAD_ONCE_INITIALIZER;
+    static struct flow_wildcards wc;
+
+    if (ovsthread_once_start(&once)) {
+        memset(&wc, 0, sizeof wc);
+        WC_MASK_FIELD(&wc, ct_state);
+        WC_MASK_FIELD(&wc, ct_zone);
+        WC_MASK_FIELD(&wc, dl_src);
+        WC_MASK_FIELD(&wc, dl_dst);
+        WC_MASK_FIELD(&wc, dl_type);
+        WC_MASK_FIELD(&wc, nw_src);
+        WC_MASK_FIELD(&wc, nw_dst);
+        WC_MASK_FIELD(&wc, ipv6_src);
+        WC_MASK_FIELD(&wc, ipv6_dst);
+        WC_MASK_FIELD(&wc, nw_proto);
+        WC_MASK_FIELD(&wc, nw_frag);
+        WC_MASK_FIELD(&wc, tp_src);
+        WC_MASK_FIELD(&wc, tp_dst);
+        ovsthread_once_done(&once);
+    }
+    return &wc.masks;
+}
+
+static uint64_t *
+flow_u64s(struct flow *flow)
+{
+    return (uint64_t *) flow;
+}
+
+static const uint64_t *
+flow_u64s_const(const struct flow *flow)
+{
+    return (const uint64_t *) flow;
+}
+
+void
+mf_mirror_init(struct mf_mirror *mirror)
+{
+    memset(mirror, 0, sizeof *mirror);
+    cmap_init(&mirror->by_ufid);
+    hmap_init(&mirror->slots);
+}
+
+static void
+megaflow_free(struct megaflow *flow)
+{
+    ovs_mutex_destroy(&flow->mutex);
+    minimatch_destroy(&flow->match);
+    free(flow->shares);
+    free(flow);
+}
+
+struct mf_slot *
+mf_mirror_get_slot(struct mf_mirror *mirror, uint32_t dp, odp_port_t in_port,
+                uint32_t recirc_id)
+{
+    uint32_t hash = slot_hash(dp, in_port, recirc_id);
+    struct mf_slot *slot;
+
+    HMAP_FOR_EACH_WITH_HASH (slot, node, hash, &mirror->slots) {
+        if (slot->dp == dp && slot->in_port == in_port
+            && slot->recirc_id == recirc_id) {
+            return slot;
+        }
+    }
+
+    slot = xmalloc(sizeof *slot);
+    slot->dp = dp;
+    slot->in_port = in_port;
+    slot->recirc_id = recirc_id;
+    ovs_list_init(&slot->subtables);
+    ovs_list_init(&slot->dead);
+    ovs_list_init(&slot->waiters);
+    hmap_insert(&mirror->slots, &slot->node, hash);
+    return slot;
+}
+
+void
+mf_mirror_release_slot(struct mf_mirror *mirror, struct mf_slot *slot)
+{
+    if (ovs_list_is_empty(&slot->subtables) && ovs_list_is_empty(&slot->dead)
+        && ovs_list_is_empty(&slot->waiters)) {
+        hmap_remove(&mirror->slots, &slot->node);
+        free(slot);
+    }
+}
+
+static struct mf_subtable *
+get_subtable(struct mf_slot *slot, const struct minimask *mask,
+             const struct flow_wildcards *wc)
+{
+    const uint64_t *fields = flow_u64s_const(index_fields());
+    struct mf_subtable *table;
+
+    LIST_FOR_EACH (table, node, &slot->subtables) {
+        if (minimask_equal(table->mask, mask)) {
+            return table;
+        }
+    }
+
+    table = xmalloc(sizeof *table);
+    table->mask = minimask_create(wc);
+    table->index = *wc;
+    for (size_t i = 0; i < FLOW_U64S; i++) {
+        flow_u64s(&table->index.masks)[i] &= fields[i];
+    }
+    hmap_init(&table->flows);
+    ovs_list_push_back(&slot->subtables, &table->node);
+    return table;
+}
+
+static void
+release_subtable(struct mf_subtable *table)
+{
+    if (hmap_is_empty(&table->flows)) {
+        ovs_list_remove(&table->node);
+        hmap_destroy(&table->flows);
+        free(table->mask);
+        free(table);
+    }
+}
+
+/* Returns true if some packet hits both 'a' and 'b', of the same slot. */
+static bool
+megaflows_overlap(const struct megaflow *a, const struct megaflow *b)
+{
+    size_t idx;
+
+    FLOWMAP_FOR_EACH_INDEX (idx, a->match.mask->masks.map) {
+        uint64_t mask = (miniflow_get(&a->match.mask->masks, idx)
+                         & miniflow_get(&b->match.mask->masks, idx));
+
+        if ((miniflow_get(a->match.flow, idx)
+             ^ miniflow_get(b->match.flow, idx)) & mask) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Makes 'flow' the successor of the dead megaflows that it overlaps with. */
+static void
+adopt_dead(struct megaflow *flow)
+{
+    struct megaflow *dead;
+
+    LIST_FOR_EACH (dead, dead_node, &flow->slot->dead) {
+        if (!dead->successor && megaflows_overlap(flow, dead)) {
+            uint64_t packets, bytes;
+            long long int used_ms;
+
+            dead->successor = flow;
+            flow->n_predecessors++;
+
+            ovs_mutex_lock(&dead->mutex);
+            packets = dead->packets - dead->claimed_packets;
+            bytes = dead->bytes - dead->claimed_bytes;
+            used_ms = dead->used_ms;
+            dead->claimed_packets = dead->packets;
+            dead->claimed_bytes = dead->bytes;
+            ovs_mutex_unlock(&dead->mutex);
+
+            if (packets) {
+                megaflow_credit(flow, packets, bytes, used_ms);
+            }
+        }
+    }
+}
+
+static struct megaflow *
+mf_mirror_add(struct mf_mirror *mirror, uint32_t dp, const ovs_u128 *ufid,
+           const struct match *match, const struct megaflow_program *program)
+{
+    struct megaflow *flow = xzalloc(sizeof *flow);
+    struct mf_subtable *table;
+
+    flow->slot = mf_mirror_get_slot(mirror, dp, match->flow.in_port.odp_port,
+                                 match->flow.recirc_id);
+    flow->dp = dp;
+    flow->ufid = *ufid;
+    minimatch_init(&flow->match, match);
+    flow->program = *program;
+    ovs_list_init(&flow->stages);
+    flow->live = true;
+    atomic_init(&flow->n_installed, 0);
+    ovs_mutex_init(&flow->mutex);
+
+    table = get_subtable(flow->slot, flow->match.mask, &match->wc);
+    flow->table = table;
+    hmap_insert(&table->flows, &flow->table_node,
+                flow_hash_in_wildcards(&match->flow, &table->index, 0));
+    cmap_insert(&mirror->by_ufid, &flow->ufid_node, ufid_hash(ufid));
+    mirror->n_flows++;
+
+    adopt_dead(flow);
+    return flow;
+}
+
+struct megaflow *
+mf_mirror_put(struct mf_mirror *mirror, uint32_t dp, const ovs_u128 *ufid,
+           const struct match *match_, const struct megaflow_program *program,
+           long long int now_ms, bool *addedp)
+{
+    struct megaflow *flow = mf_mirror_find(mirror, dp, ufid);
+    struct match match;
+
+    /* OVS hands over the packet's flow unmasked; minimatch needs it masked. */
+    memset(&match, 0, sizeof match);
+    match.wc = match_->wc;
+    for (size_t i = 0; i < FLOW_U64S; i++) {
+        flow_u64s(&match.flow)[i] = (flow_u64s_const(&match_->flow)[i]
+                                     & flow_u64s(&match.wc.masks)[i]);
+    }
+
+    if (flow) {
+        struct minimatch new;
+        bool same;
+
+        /* OVS's ufid covers the masked values but not the masks. */
+        minimatch_init(&new, &match);
+        same = minimatch_equal(&new, &flow->match);
+        minimatch_destroy(&new);
+        if (same) {
+            flow->program = *program;
+            *addedp = false;
+            return flow;
+        }
+        mf_mirror_remove(mirror, flow, now_ms);
+    }
+
+    *addedp = true;
+    return mf_mirror_add(mirror, dp, ufid, &match, program);
+}
+
+void
+mf_mirror_remove(struct mf_mirror *mirror, struct megaflow *flow,
+              long long int now_ms)
+{
+    ovs_assert(flow->live);
+    ovs_assert(ovs_list_is_empty(&flow->stages));
+
+    flow->live = false;
+    flow->died_ms = now_ms;
+    cmap_remove(&mirror->by_ufid, &flow->ufid_node, ufid_hash(&flow->ufid));
+    hmap_remove(&flow->table->flows, &flow->table_node);
+    release_subtable(flow->table);
+    flow->table = NULL;
+    ovs_list_push_back(&flow->slot->dead, &flow->dead_node);
+    mirror->n_flows--;
+}
+
+/* Frees dead 'flow', which nobody calls successor. */
+static void
+bury(struct mf_mirror *mirror, struct megaflow *flow)
+{
+    ovs_list_remove(&flow->dead_node);
+    if (flow->successor) {
+        flow->successor->n_predecessors--;
+    } else {
+        ovs_mutex_lock(&flow->mutex);
+        mirror->unattributed_packets += flow->packets - flow->claimed_packets;
+        mirror->unattributed_bytes += flow->bytes - flow->claimed_bytes;
+        ovs_mutex_unlock(&flow->mutex);
+    }
+    ovsrcu_postpone(megaflow_free, flow);
+}
+
+void
+mf_mirror_expire(struct mf_mirror *mirror, long long int now_ms)
+{
+    struct mf_slot *slot;
+
+    HMAP_FOR_EACH_SAFE (slot, node, &mirror->slots) {
+        struct megaflow *flow;
+
+        LIST_FOR_EACH_SAFE (flow, dead_node, &slot->dead) {
+            if (now_ms >= flow->died_ms + MEGAFLOW_GRACE_MS
+                && !flow->n_predecessors && !flow->n_paths && !flow->rule) {
+                bury(mirror, flow);
+            }
+        }
+        mf_mirror_release_slot(mirror, slot);
+    }
+}
+
+void
+mf_mirror_destroy(struct mf_mirror *mirror)
+{
+    struct mf_slot *slot;
+
+    HMAP_FOR_EACH_SAFE (slot, node, &mirror->slots) {
+        struct mf_subtable *table;
+        struct megaflow *flow;
+
+        LIST_FOR_EACH_SAFE (table, node, &slot->subtables) {
+            HMAP_FOR_EACH_SAFE (flow, table_node, &table->flows) {
+                bool last = hmap_count(&table->flows) == 1;
+
+                mf_mirror_remove(mirror, flow, 0);
+                if (last) {
+                    break;
+                }
+            }
+        }
+        LIST_FOR_EACH_SAFE (flow, dead_node, &slot->dead) {
+            ovs_list_remove(&flow->dead_node);
+            ovsrcu_postpone(megaflow_free, flow);
+        }
+        mf_mirror_release_slot(mirror, slot);
+    }
+    hmap_destroy(&mirror->slots);
+    cmap_destroy(&mirror->by_ufid);
+}
+
+struct megaflow *
+mf_mirror_find(const struct mf_mirror *mirror, uint32_t dp, const ovs_u128 *ufid)
+{
+    struct megaflow *flow;
+
+    CMAP_FOR_EACH_WITH_HASH (flow, ufid_node, ufid_hash(ufid),
+                             &mirror->by_ufid) {
+        if (ovs_u128_equals(flow->ufid, *ufid) && flow->dp == dp) {
+            return flow;
+        }
+    }
+    return NULL;
+}
+
+bool
+megaflow_admits(const struct megaflow *flow,
+                   const struct flow_probe *probe)
+{
+    size_t idx;
+
+    FLOWMAP_FOR_EACH_INDEX (idx, flow->match.mask->masks.map) {
+        uint64_t mask = (miniflow_get(&flow->match.mask->masks, idx)
+                         & flow_u64_value(&probe->known, idx));
+
+        if ((miniflow_get(flow->match.flow, idx)
+             ^ flow_u64_value(&probe->flow, idx)) & mask) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool
+megaflow_covers(const struct megaflow *flow,
+                   const struct flow_probe *probe)
+{
+    size_t idx;
+
+    FLOWMAP_FOR_EACH_INDEX (idx, flow->match.mask->masks.map) {
+        if (miniflow_get(&flow->match.mask->masks, idx)
+            & ~flow_u64_value(&probe->known, idx)) {
+            return false;
+        }
+    }
+    return megaflow_admits(flow, probe);
+}
+
+void
+flow_probe_narrow(struct flow_probe *probe, const struct megaflow *flow)
+{
+    uint64_t *value = flow_u64s(&probe->flow);
+    uint64_t *known = flow_u64s(&probe->known);
+    size_t idx;
+
+    FLOWMAP_FOR_EACH_INDEX (idx, flow->match.mask->masks.map) {
+        uint64_t mask = miniflow_get(&flow->match.mask->masks, idx);
+
+        value[idx] = ((value[idx] & ~mask)
+                      | (miniflow_get(flow->match.flow, idx) & mask));
+        known[idx] |= mask;
+    }
+}
+
+void
+mf_mirror_lookup(const struct mf_slot *slot, const struct flow_probe *probe,
+              bool (*cb)(struct megaflow *, void *aux), void *aux)
+{
+    const uint64_t *known = flow_u64s_const(&probe->known);
+    struct mf_subtable *table;
+
+    LIST_FOR_EACH (table, node, &slot->subtables) {
+        const uint64_t *index = flow_u64s_const(&table->index.masks);
+        struct megaflow *flow;
+        bool indexed = true;
+
+        for (size_t i = 0; i < FLOW_U64S; i++) {
+            if (index[i] & ~known[i]) {
+                indexed = false;
+                break;
+            }
+        }
+
+        if (indexed) {
+            uint32_t hash = flow_hash_in_wildcards(&probe->flow, &table->index,
+                                                   0);
+
+            HMAP_FOR_EACH_WITH_HASH (flow, table_node, hash, &table->flows) {
+                if (megaflow_admits(flow, probe) && !cb(flow, aux)) {
+                    return;
+                }
+            }
+        } else {
+            HMAP_FOR_EACH (flow, table_node, &table->flows) {
+                if (megaflow_admits(flow, probe) && !cb(flow, aux)) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+void
+megaflow_credit(struct megaflow *flow, uint64_t packets, uint64_t bytes,
+                   long long int used_ms)
+{
+    while (!flow->live && flow->successor) {
+        flow = flow->successor;
+    }
+
+    ovs_mutex_lock(&flow->mutex);
+    flow->packets += packets;
+    flow->bytes += bytes;
+    flow->used_ms = MAX(flow->used_ms, used_ms);
+    ovs_mutex_unlock(&flow->mutex);
+}
+
+/* Returns the share of the copy, created if necessary. */
+static struct mf_share *
+get_share(struct megaflow *flow, unsigned int pmd_id)
+    OVS_REQUIRES(flow->mutex)
+{
+    struct mf_share *share;
+
+    for (size_t i = 0; i < flow->n_shares; i++) {
+        if (flow->shares[i].pmd_id == pmd_id) {
+            return &flow->shares[i];
+        }
+    }
+
+    flow->shares = xrealloc(flow->shares,
+                            (flow->n_shares + 1) * sizeof *flow->shares);
+    share = &flow->shares[flow->n_shares++];
+    memset(share, 0, sizeof *share);
+    share->pmd_id = pmd_id;
+    return share;
+}
+
+void
+megaflow_claim(struct megaflow *flow, unsigned int pmd_id,
+                  const void *copy, bool fresh, long long int now_ms,
+                  struct dpif_flow_stats *stats)
+{
+    struct mf_share *share;
+
+    memset(stats, 0, sizeof *stats);
+
+    ovs_mutex_lock(&flow->mutex);
+    share = get_share(flow, pmd_id);
+    if (share->copy != copy
+        || (fresh && now_ms >= share->asked_ms + COPY_RACE_MS)) {
+        share->copy = copy;
+        share->packets = share->bytes = 0;
+    }
+    share->asked_ms = now_ms;
+    share->packets += flow->packets - flow->claimed_packets;
+    share->bytes += flow->bytes - flow->claimed_bytes;
+    flow->claimed_packets = flow->packets;
+    flow->claimed_bytes = flow->bytes;
+    stats->n_packets = share->packets;
+    stats->n_bytes = share->bytes;
+    stats->used = flow->used_ms;
+    ovs_mutex_unlock(&flow->mutex);
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#ifndef MEGAFLOW_MIRROR_H
+#define MEGAFLOW_MIRROR_H 1
+
+/* Mirror of the datapath's megaflows
+ * ==================================
+ *
+ * Everything that OVS's userspace datapath asks to offload, indexed for path
+ * composition: "which megaflows at (datapath, in_port, recirc_id) can a packet
+ * hit, of which only some fields are known?"
+ *
+ * Megaflows are grouped in *slots*, one for each (datapath, in_port,
+ * recirc_id), and within a slot in *subtables*, one for each mask, as in
+ * dpcls.  Within a subtable they are hashed by those of the masked fields that
+ * composition usually knows (addresses, ports, ct_state...).  Within a slot,
+ * megaflows do not overlap: OVS sees to that.
+ *
+ * Statistics
+ * ----------
+ *
+ * 'total' of a megaflow is what NICs carried through it.  OVS's revalidators
+ * ask for statistics of each *copy* of a megaflow (one for each PMD thread that
+ * installed it); every packet must be told to exactly one of them, so
+ * megaflow_claim() gives what nobody was told yet to whichever asks first
+ * and remembers it in the copy's *share*.
+ *
+ * A megaflow that was removed stays for MEGAFLOW_GRACE_MS, as *dead*: counts may
+ * still come from the NIC.  They are credited to its successor, that is, the
+ * first megaflow added to the slot that overlaps with it; if there is none by
+ * the end, they become *unattributed*.
+ *
+ * Thread-safety
+ * -------------
+ *
+ * One writer at a time (the engine, or who holds its mutex).  mf_mirror_find() and
+ * megaflow_claim() may be called by any RCU-registered thread.
+ */
+
+#include <stdbool.h>
+#include "cmap.h"
+#include "flow.h"
+#include "megaflow-program.h"
+#include "openvswitch/hmap.h"
+#include "openvswitch/list.h"
+#include "openvswitch/match.h"
+#include "openvswitch/thread.h"
+#include "openvswitch/types.h"
+#include "ovs-atomic.h"
+
+struct dpif_flow_stats;
+
+/* How long counts of a removed megaflow may come late. */
+#define MEGAFLOW_GRACE_MS 5000
+
+/* What is known of a packet: the bits of 'flow' that are 1 in 'known'. */
+struct flow_probe {
+    struct flow flow;
+    struct flow known;
+};
+
+/* One copy's part of a megaflow's statistics. */
+struct mf_share {
+    unsigned int pmd_id;
+    const void *copy;               /* Identity only. */
+    uint64_t packets, bytes;
+    long long int asked_ms;
+};
+
+struct megaflow {
+    struct cmap_node ufid_node;     /* In mirror's 'by_ufid', if 'live'. */
+    struct hmap_node table_node;    /* In subtable's 'flows', if 'live'. */
+    struct ovs_list dead_node;      /* In slot's 'dead', if not 'live'. */
+    struct mf_slot *slot;
+    struct mf_subtable *table;  /* Null if not 'live'. */
+    uint32_t dp;                    /* As in 'slot'. */
+    ovs_u128 ufid;
+    struct minimatch match;
+    struct megaflow_program program;
+    struct ovs_list stages;         /* Of struct path_stage (path.h). */
+    void *rule;                     /* The engine's, for module mode. */
+    bool live;
+    long long int died_ms;
+    struct megaflow *successor;  /* Of a dead one.  May be dead as well. */
+    unsigned int n_predecessors;    /* Dead flows whose 'successor' this is. */
+    unsigned int n_paths;           /* Paths, dead ones too, that name it. */
+
+    /* Number of NIC rules that are installed for it. */
+    atomic_uint n_installed;
+
+    struct ovs_mutex mutex;
+    uint64_t packets OVS_GUARDED;   /* Total. */
+    uint64_t bytes OVS_GUARDED;
+    uint64_t claimed_packets OVS_GUARDED;
+    uint64_t claimed_bytes OVS_GUARDED;
+    long long int used_ms OVS_GUARDED;
+    struct mf_share *shares OVS_GUARDED;
+    size_t n_shares OVS_GUARDED;
+};
+
+struct mf_subtable {
+    struct ovs_list node;           /* In slot's 'subtables'. */
+    struct minimask *mask;
+    struct flow_wildcards index;    /* What 'flows' is hashed by. */
+    struct hmap flows;              /* Of struct megaflow. */
+};
+
+struct mf_slot {
+    struct hmap_node node;          /* In mirror's 'slots'. */
+    uint32_t dp;                    /* See dp-registry.h. */
+    odp_port_t in_port;
+    uint32_t recirc_id;
+    struct ovs_list subtables;      /* Of struct mf_subtable. */
+    struct ovs_list dead;           /* Of dead struct megaflow. */
+    struct ovs_list waiters;        /* The engine's: who would like to know
+                                     * about new megaflows. */
+};
+
+struct mf_mirror {
+    struct cmap by_ufid;
+    struct hmap slots;
+    size_t n_flows;                 /* Live ones. */
+    uint64_t unattributed_packets;
+    uint64_t unattributed_bytes;
+};
+
+void mf_mirror_init(struct mf_mirror *);
+void mf_mirror_destroy(struct mf_mirror *);
+
+/* Returns the slot, created if necessary. */
+struct mf_slot *mf_mirror_get_slot(struct mf_mirror *, uint32_t dp,
+                                    odp_port_t in_port, uint32_t recirc_id);
+
+/* Frees 'slot' if nothing needs it any more. */
+void mf_mirror_release_slot(struct mf_mirror *, struct mf_slot *slot);
+
+/* Adds the megaflow, or changes the actions of the one with this 'ufid'.
+ * Returns it; sets '*addedp' to true if it was added.  No path may go through
+ * the one that is changed.  Bits of 'match->flow' that are not masked do not
+ * matter. */
+struct megaflow *mf_mirror_put(struct mf_mirror *, uint32_t dp,
+                               const ovs_u128 *ufid, const struct match *,
+                               const struct megaflow_program *,
+                               long long int now_ms, bool *addedp);
+
+/* Makes 'flow' dead.  No path goes through it any more. */
+void mf_mirror_remove(struct mf_mirror *, struct megaflow *flow,
+                   long long int now_ms);
+
+/* Frees what is dead for longer than MEGAFLOW_GRACE_MS. */
+void mf_mirror_expire(struct mf_mirror *, long long int now_ms);
+
+/* Finds a live megaflow. */
+struct megaflow *mf_mirror_find(const struct mf_mirror *, uint32_t dp,
+                                const ovs_u128 *ufid);
+
+/* Calls 'cb' for each megaflow of 'slot' that a packet of which 'probe' is
+ * known may hit, until it returns false. */
+void mf_mirror_lookup(const struct mf_slot *slot,
+                   const struct flow_probe *probe,
+                   bool (*cb)(struct megaflow *, void *aux), void *aux);
+
+/* Returns true if 'probe' contradicts nothing that 'flow' matches. */
+bool megaflow_admits(const struct megaflow *flow,
+                        const struct flow_probe *probe);
+
+/* Returns true if every packet of which 'probe' is known hits 'flow'. */
+bool megaflow_covers(const struct megaflow *flow,
+                        const struct flow_probe *probe);
+
+/* Adds to 'probe' what a packet that hits 'flow' is known to have. */
+void flow_probe_narrow(struct flow_probe *probe,
+                       const struct megaflow *flow);
+
+/* Credits 'packets' and 'bytes', the last of them at 'used_ms', to 'flow' or
+ * its successor. */
+void megaflow_credit(struct megaflow *flow, uint64_t packets,
+                        uint64_t bytes, long long int used_ms);
+
+/* Stores in '*stats' what NICs carried for one copy of 'flow': that of PMD
+ * 'pmd_id', at address 'copy'.  'fresh' tells that the copy has not been told
+ * anything yet. */
+void megaflow_claim(struct megaflow *flow, unsigned int pmd_id,
+                       const void *copy, bool fresh, long long int now_ms,
+                       struct dpif_flow_stats *stats);
+
+#endif /* megaflow-mirror.h */
