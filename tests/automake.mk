@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+
+# Unit tests, one program each: 'tests/NAME.c' alone, unless it has sources or
+# libraries of its own below.
+UNIT_TESTS = \
+	tests/test-ct-conn \
+	tests/test-engine \
+	tests/test-nic-emu-model \
+	tests/test-nic-emu-store \
+	tests/test-nic-emu-table \
+	tests/test-nic-emu \
+	tests/test-nic-rule \
+	tests/test-path \
+	tests/test-timer-wheel
+
+check_PROGRAMS += $(UNIT_TESTS)
+TESTS += $(UNIT_TESTS)
+LDADD = \
+	datapath-offload/libdatapath-offload.la \
+	lib/libnic.la \
+	$(ovs_builddir)/lib/libopenvswitch.la \
+	$(OVS_LIBS) $(CHECK_LIBS) \
+	$(LIBMNL_LIBS) $(LIBNL_LIBS) $(LIBNL_ROUTE_LIBS)
+
+# Programs that need the hooked conntrack as well.
+tests_test_ct_conn_SOURCES = \
+	tests/test-ct-conn.c \
+	$(CT_HOOK_SOURCES)
+tests_test_engine_SOURCES = \
+	tests/test-engine.c \
+	$(CT_HOOK_SOURCES)
+
+# The check of the hooks must fail when a hook does.
+TESTS += tests/check-hooks.sh
+EXTRA_DIST += \
+	tests/check-hooks.sh \
+	tests/nic-emu-test.h \
+	tests/nic-test.h \
+	tests/tsan.supp
+# Check enforces its own time limits only where it forks.
+LOG_COMPILER = timeout
+AM_LOG_FLAGS = --kill-after=10 900
+TESTS_ENVIRONMENT = \
+	ovs_builddir='$(ovs_builddir)'; export ovs_builddir; \
+	NM='$(NM)'; export NM; \
+	CC='$(CC)'; export CC; \
+	CK_DEFAULT_TIMEOUT=$${CK_DEFAULT_TIMEOUT-120}; \
+	export CK_DEFAULT_TIMEOUT; \
+	if test $(handoff_sanitizers) != none; then \
+	    CK_FORK=no; export CK_FORK; \
+	fi; \
+	$(sanitizer_environment)
+sanitizer_environment = \
+	UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1; \
+	export UBSAN_OPTIONS; \
+	ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1; \
+	export ASAN_OPTIONS; \
+	TSAN_OPTIONS=halt_on_error=0:second_deadlock_stack=1:exitcode=66; \
+	export TSAN_OPTIONS;
+
+# Autotest.  The macros of OVS come from its source tree.
+COMMON_AT = \
+	tests/handoff-macros.at
+TESTSUITE_AT = \
+	tests/testsuite.at \
+	tests/vswitchd.at
+SYSTEM_TESTSUITE_AT = \
+	tests/system-testsuite.at \
+	tests/system-macros.at \
+	tests/system-vswitchd.at
+EXTRA_DIST += \
+	tests/atlocal.in \
+	$(COMMON_AT) \
+	$(TESTSUITE_AT) \
+	$(SYSTEM_TESTSUITE_AT)
+
+AUTOTEST = $(AUTOM4TE) --language=autotest
+AUTOTEST_INCLUDES = -I tests -I $(top_srcdir) -I $(ovs_srcdir)
+
+tests/package.m4: Makefile
+	@$(MKDIR_P) tests
+	$(AM_V_GEN)( \
+	    echo 'm4_define([AT_PACKAGE_NAME], [$(PACKAGE_NAME)])'; \
+	    echo 'm4_define([AT_PACKAGE_TARNAME], [$(PACKAGE_TARNAME)])'; \
+	    echo 'm4_define([AT_PACKAGE_VERSION], [$(PACKAGE_VERSION)])'; \
+	    echo 'm4_define([AT_PACKAGE_STRING], [$(PACKAGE_STRING)])'; \
+	    echo 'm4_define([AT_PACKAGE_BUGREPORT], [])'; \
+	    echo 'm4_define([AT_PACKAGE_URL], [])') > $@
+
+tests/testsuite: $(COMMON_AT) $(TESTSUITE_AT) tests/package.m4
+	$(AM_V_GEN)$(AUTOTEST) $(AUTOTEST_INCLUDES) -o $@.tmp \
+		$(top_srcdir)/tests/testsuite.at
+	@mv $@.tmp $@
+
+tests/system-testsuite: $(COMMON_AT) $(SYSTEM_TESTSUITE_AT) tests/package.m4
+	$(AM_V_GEN)$(AUTOTEST) $(AUTOTEST_INCLUDES) -o $@.tmp \
+		$(top_srcdir)/tests/system-testsuite.at
+	@mv $@.tmp $@
+
+CLEANFILES += \
+	tests/package.m4 \
+	tests/system-testsuite \
+	tests/testsuite
+DISTCLEANFILES += tests/atconfig
+
+# Our ovs-vswitchd, and the other programs of the OVS that it was built from.
+# OVS's vswitchd/ is not in the path: no test must take it for ours.
+autotest_path = \
+	$(abs_top_builddir)/vswitchd:$(ovs_builddir)/utilities:$(ovs_builddir)/ovsdb:$(abs_top_builddir)/tests
+autotest_programs = all $(check_PROGRAMS) tests/atconfig tests/atlocal
+
+# 'make check' runs the unit tests and the autotest suite,
+# 'make check-system', as root, the suite with real interfaces and programs.
+# TESTSUITEFLAGS goes to the suites: numbers, -k KEYWORD, -v, -d, -j N.
+TESTSUITEFLAGS =
+TESTSUITE_JOBS = -j2
+
+check-local: check-autotest
+
+# The unit tests alone.
+check-unit: $(check_PROGRAMS)
+	$(MAKE) $(AM_MAKEFLAGS) check-TESTS
+
+check-autotest: tests/testsuite $(autotest_programs)
+	$(SHELL) tests/testsuite -C tests AUTOTEST_PATH='$(autotest_path)' \
+		$(TESTSUITE_JOBS) $(TESTSUITEFLAGS)
+
+check-system: tests/system-testsuite $(autotest_programs)
+	@if test "`id -u`" != 0; then \
+	    echo "make check-system: must be run as root" >&2; exit 1; fi
+	$(SHELL) tests/system-testsuite -C tests \
+		AUTOTEST_PATH='$(autotest_path)' \
+		$(TESTSUITE_JOBS) $(TESTSUITEFLAGS)
+
+clean-local:
+	rm -rf tests/testsuite.dir tests/testsuite.log \
+		tests/system-testsuite.dir tests/system-testsuite.log
+.PHONY: check-autotest check-system check-unit
