@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+
+EXTRA_DIST += \
+	utilities/demo \
+	utilities/demo-report.py \
+	utilities/quickstart
