@@ -360,7 +360,7 @@ START_TEST(test_ready)
     struct seg s;
     uint64_t id;
 
-    ck_assert_uint_le(sizeof(struct ct_tail), 96);
+    ck_assert_uint_le(sizeof(struct ct_tail), 128);
     client_port++;
     snd[0] = 100;
     snd[1] = 200;

@@ -25,30 +25,32 @@ import re
 import struct
 import sys
 
-# Where things are in the JSON.  A key may be a path ("software.packets"); lists
-# (one element per direction) are added up.
+# Where things are in the JSON.  What is there for each direction is added up.
 KEYS = {
     "connections": "connections",
     "proto": "proto",
-    "src": "src",
-    "dst": "dst",
-    "sport": "sport",
-    "dport": "dport",
+    "src": "orig.src",
+    "dst": "orig.dst",
+    "sport": "orig.sport",
+    "dport": "orig.dport",
     "state": "state",
-    "sw_packets": "sw_packets",
-    "sw_bytes": "sw_bytes",
-    "nic_packets": "nic_packets",
-    "nic_bytes": "nic_bytes",
+    "sw_packets": "orig.sw_packets reply.sw_packets",
+    "sw_bytes": "orig.sw_bytes reply.sw_bytes",
+    "nic_packets": "orig.nic_packets reply.nic_packets",
+    "nic_bytes": "orig.nic_bytes reply.nic_bytes",
 }
 FIRST_EPHEMERAL_PORT = 32768
 
 
-def get(obj, what):
-    for key in KEYS[what].split("."):
-        obj = obj.get(key, 0)
-    if isinstance(obj, list) and what != "connections":
-        return sum(obj)
+def get_path(obj, path):
+    for key in path.split("."):
+        obj = obj[key]
     return obj
+
+
+def get(obj, what):
+    values = [get_path(obj, path) for path in KEYS[what].split()]
+    return values[0] if len(values) == 1 else sum(values)
 
 
 def load(path, address=None):
