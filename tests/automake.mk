@@ -4,6 +4,7 @@
 # libraries of its own below.
 UNIT_TESTS = \
 	tests/test-ct-conn \
+	tests/test-engine-thread \
 	tests/test-engine \
 	tests/test-nic-emu-model \
 	tests/test-nic-emu-store \
@@ -25,6 +26,9 @@ LDADD = \
 # Programs that need the hooked conntrack as well.
 tests_test_ct_conn_SOURCES = \
 	tests/test-ct-conn.c \
+	$(CT_HOOK_SOURCES)
+tests_test_engine_thread_SOURCES = \
+	tests/test-engine-thread.c \
 	$(CT_HOOK_SOURCES)
 tests_test_engine_SOURCES = \
 	tests/test-engine.c \
@@ -63,6 +67,10 @@ COMMON_AT = \
 	tests/handoff-macros.at
 TESTSUITE_AT = \
 	tests/testsuite.at \
+	tests/offload-stats.at \
+	tests/offload-refused.at \
+	tests/offload-macros.at \
+	tests/offload.at \
 	tests/vswitchd.at
 SYSTEM_TESTSUITE_AT = \
 	tests/system-testsuite.at \
@@ -70,6 +78,7 @@ SYSTEM_TESTSUITE_AT = \
 	tests/system-vswitchd.at
 EXTRA_DIST += \
 	tests/atlocal.in \
+	tests/packet.py \
 	$(COMMON_AT) \
 	$(TESTSUITE_AT) \
 	$(SYSTEM_TESTSUITE_AT)
