@@ -38,6 +38,7 @@ tests_test_engine_SOURCES = \
 TESTS += tests/check-hooks.sh
 EXTRA_DIST += \
 	tests/check-hooks.sh \
+	tests/engine-test.h \
 	tests/nic-emu-test.h \
 	tests/nic-test.h \
 	tests/tsan.supp
@@ -52,6 +53,7 @@ TESTS_ENVIRONMENT = \
 	export CK_DEFAULT_TIMEOUT; \
 	if test $(handoff_sanitizers) != none; then \
 	    CK_FORK=no; export CK_FORK; \
+	    CT_SEEDS=$${CT_SEEDS-200}; export CT_SEEDS; \
 	fi; \
 	$(sanitizer_environment)
 sanitizer_environment = \
@@ -59,7 +61,8 @@ sanitizer_environment = \
 	export UBSAN_OPTIONS; \
 	ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1; \
 	export ASAN_OPTIONS; \
-	TSAN_OPTIONS=halt_on_error=0:second_deadlock_stack=1:exitcode=66; \
+	TSAN_OPTIONS=suppressions=$(abs_top_srcdir)/tests/tsan.supp; \
+	TSAN_OPTIONS=$$TSAN_OPTIONS:second_deadlock_stack=1:exitcode=66; \
 	export TSAN_OPTIONS;
 
 # Autotest.  The macros of OVS come from its source tree.
@@ -67,6 +70,7 @@ COMMON_AT = \
 	tests/handoff-macros.at
 TESTSUITE_AT = \
 	tests/testsuite.at \
+	tests/nic-emu.at \
 	tests/offload-stats.at \
 	tests/offload-refused.at \
 	tests/offload-macros.at \

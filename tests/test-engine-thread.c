@@ -11,19 +11,14 @@
 #include "datapath-offload/engine-private.h"
 #include "datapath-offload/engine-thread.h"
 #include "dpif.h"
+#include "engine-test.h"
 #include "lib/nic-emu.h"
-#include "nic-test.h"
-#include "netlink.h"
-#include "odp-netlink.h"
-#include "odp-util.h"
-#include "openvswitch/ofpbuf.h"
 #include "openvswitch/poll-loop.h"
 #include "ovs-thread.h"
 #include "random.h"
 #include "seq.h"
 #include "timeval.h"
 
-#define ZONE 3
 #define N_PMDS 2
 #define CONNS_PER_PMD 16
 #define ROUNDS 600
@@ -126,31 +121,6 @@ conn_flow(int index, bool reply)
 }
 
 static void
-push_event(const struct fake_conn *conn, enum ct_event_type type)
-{
-    struct ct_event *event = xzalloc(sizeof *event);
-
-    event->type = type;
-    event->id = conn->id;
-    if (type == CT_EVENT_READY) {
-        event->conn = (struct conn *) conn;
-        event->ct = (struct conntrack *) &nic;
-        event->dl_type = htons(ETH_TYPE_IP);
-        event->nw_proto = IPPROTO_UDP;
-        event->zone = ZONE;
-        for (int dir = 0; dir < 2; dir++) {
-            struct flow flow = conn_flow(conn->index, dir == 1);
-
-            event->tuple[dir] = nic_test_tuple(&flow, false);
-            event->ingress[dir].in_port = u32_to_odp(1 + dir);
-            event->ingress[dir].dl_src = flow.dl_src;
-            event->ingress[dir].dl_dst = flow.dl_dst;
-        }
-    }
-    engine_push_ct_event(engine, event);
-}
-
-static void
 fake_conn_free(struct fake_conn *conn)
 {
     conn->canary = 0;
@@ -160,6 +130,7 @@ fake_conn_free(struct fake_conn *conn)
 static struct fake_conn *
 fake_conn_new(int index)
 {
+    struct flow flows[2] = { conn_flow(index, false), conn_flow(index, true) };
     struct fake_conn *conn = xzalloc(sizeof *conn);
 
     atomic_init(&conn->armed, false);
@@ -168,7 +139,8 @@ fake_conn_new(int index)
     conn->index = index;
     atomic_add(&next_id, 1, &conn->id);
     conn->id++;
-    push_event(conn, CT_EVENT_READY);
+    engine_test_push_ready(engine, conn->id, conn, &nic, flows,
+                           (const int[2]) { 1, 2 });
     return conn;
 }
 
@@ -210,9 +182,9 @@ pmd_main(void *first_)
             conns[j] = fake_conn_new(first + j);
         } else if (!random_range(4)) {
             atomic_store(&conn->closing, true);
-            push_event(conn, CT_EVENT_CLOSING);
+            engine_test_push(engine, conn->id, CT_EVENT_CLOSING);
         } else if (!random_range(4)) {
-            push_event(conn, CT_EVENT_REMOVED);
+            engine_test_push(engine, conn->id, CT_EVENT_REMOVED);
             ovsrcu_postpone(fake_conn_free, conn);
             conns[j] = NULL;
         }
@@ -223,48 +195,21 @@ pmd_main(void *first_)
     }
     for (int j = 0; j < CONNS_PER_PMD; j++) {
         if (conns[j]) {
-            push_event(conns[j], CT_EVENT_REMOVED);
+            engine_test_push(engine, conns[j]->id, CT_EVENT_REMOVED);
             ovsrcu_postpone(fake_conn_free, conns[j]);
         }
     }
     return NULL;
 }
 
-static ovs_u128
-mf_ufid(int port, bool after_ct)
-{
-    return (ovs_u128) { .u32 = { port * 2 + after_ct } };
-}
-
 static void
 put_megaflow(int port, bool after_ct)
 {
-    ovs_u128 ufid = mf_ufid(port, after_ct);
-    uint64_t stub[256 / 8];
-    struct ofpbuf actions;
-    struct match match;
-
-    match_init_catchall(&match);
-    match.flow.in_port.odp_port = u32_to_odp(port);
-    memset(&match.wc.masks.in_port, 0xff, sizeof match.wc.masks.in_port);
-    match_set_recirc_id(&match, after_ct ? 10 + port : 0);
-    match_set_dl_type(&match, htons(ETH_TYPE_IP));
-    match_set_nw_frag(&match, 0);
-    ofpbuf_use_stub(&actions, stub, sizeof stub);
-    if (!after_ct) {
-        size_t ofs = nl_msg_start_nested(&actions, OVS_ACTION_ATTR_CT);
-
-        nl_msg_put_u16(&actions, OVS_CT_ATTR_ZONE, ZONE);
-        nl_msg_end_nested(&actions, ofs);
-        nl_msg_put_u32(&actions, OVS_ACTION_ATTR_RECIRC, 10 + port);
+    if (after_ct) {
+        engine_test_put_output(engine, port, u32_to_odp(3 - port));
     } else {
-        match_set_ct_state_masked(&match, CS_TRACKED | CS_ESTABLISHED,
-                                  CS_TRACKED | CS_ESTABLISHED);
-        nl_msg_put_u32(&actions, OVS_ACTION_ATTR_OUTPUT, 3 - port);
+        engine_test_put_megaflow(engine, port, false, NULL);
     }
-    engine_push_megaflow(engine, 1, &ufid, &match, actions.data,
-                         actions.size);
-    ofpbuf_uninit(&actions);
 }
 
 /* OVS's offload thread. */
@@ -274,7 +219,7 @@ offload_main(void *aux OVS_UNUSED)
     for (;;) {
         int port = 1 + random_range(2);
         bool after_ct = random_range(2);
-        ovs_u128 ufid = mf_ufid(port, after_ct);
+        ovs_u128 ufid = engine_test_ufid(port, after_ct);
         bool done;
 
         atomic_read(&stop, &done);
@@ -297,7 +242,7 @@ revalidator_main(void *aux OVS_UNUSED)
     for (;;) {
         for (int port = 1; port <= 2; port++) {
             for (int after_ct = 0; after_ct < 2; after_ct++) {
-                ovs_u128 ufid = mf_ufid(port, after_ct);
+                ovs_u128 ufid = engine_test_ufid(port, after_ct);
                 struct dpif_flow_stats stats;
                 bool offloaded;
 

@@ -16,17 +16,11 @@
 #include <config.h>
 
 #include "datapath-offload/engine-private.h"
+#include "engine-test.h"
 #include "lib/nic-emu.h"
-#include "nic-test.h"
-#include "odp-netlink.h"
-#include "netlink.h"
-#include "odp-util.h"
-#include "openvswitch/ofpbuf.h"
 #include "random.h"
-#include "unixctl.h"
 
 #define N_CONNS 24
-#define ZONE 3
 #define TIMEOUT_MS 30000
 
 /* Ports: 1 is the VM's, 2 and 3 are uplinks. */
@@ -163,30 +157,15 @@ reply_port(int index)
 }
 
 static void
-push_event(struct sim *sim, const struct sim_conn *conn,
-           enum ct_event_type type)
+push_ready(struct sim *sim, struct sim_conn *conn)
 {
-    struct ct_event *event = xzalloc(sizeof *event);
-    struct flow flow = conn_flow(conn->index, false);
+    struct flow flows[2] = {
+        conn_flow(conn->index, false), conn_flow(conn->index, true),
+    };
+    int ports[2] = { 1, reply_port(conn->index) };
 
-    event->type = type;
-    event->id = conn->id;
-    if (type == CT_EVENT_READY) {
-        event->conn = (struct conn *) conn;
-        event->ct = sim->ct;
-        event->dl_type = htons(ETH_TYPE_IP);
-        event->nw_proto = flow.nw_proto;
-        event->zone = ZONE;
-        for (int dir = 0; dir < 2; dir++) {
-            flow = conn_flow(conn->index, dir == 1);
-            event->tuple[dir] = nic_test_tuple(&flow, false);
-            event->ingress[dir].in_port = u32_to_odp(
-                dir ? reply_port(conn->index) : 1);
-            event->ingress[dir].dl_src = flow.dl_src;
-            event->ingress[dir].dl_dst = flow.dl_dst;
-        }
-    }
-    engine_push_ct_event(sim->engine, event);
+    engine_test_push_ready(sim->engine, conn->id, conn, sim->ct, flows,
+                           ports);
 }
 
 static void
@@ -199,7 +178,7 @@ new_conn(struct sim *sim, int index)
     conn->id = ++sim->next_id;
     conn->expiration_ms = sim->now_ms + TIMEOUT_MS;
     sim->conns[index] = conn;
-    push_event(sim, conn, CT_EVENT_READY);
+    push_ready(sim, conn);
 }
 
 static void
@@ -207,7 +186,7 @@ remove_conn(struct sim *sim, int index)
 {
     struct sim_conn *conn = sim->conns[index];
 
-    push_event(sim, conn, CT_EVENT_REMOVED);
+    engine_test_push(sim->engine, conn->id, CT_EVENT_REMOVED);
     sim->conns[index] = NULL;
     /* As in OVS, memory outlives the event. */
     ovsrcu_postpone(free, conn);
@@ -215,55 +194,36 @@ remove_conn(struct sim *sim, int index)
 
 /* Megaflows. */
 
-static ovs_u128
-mf_ufid(int port, bool after_ct)
-{
-    return (ovs_u128) { .u32 = { port * 2 + after_ct } };
-}
-
 static void
-put_megaflow(struct sim *sim, int port, bool after_ct)
+put_policy(struct sim *sim, int port)
 {
-    ovs_u128 ufid = mf_ufid(port, after_ct);
-    uint64_t stub[256 / 8];
+    uint64_t stub[64 / 8];
     struct ofpbuf actions;
-    struct match match;
-
-    match_init_catchall(&match);
-    match.flow.in_port.odp_port = u32_to_odp(port);
-    memset(&match.wc.masks.in_port, 0xff, sizeof match.wc.masks.in_port);
-    match_set_recirc_id(&match, after_ct ? 10 + port : 0);
-    match_set_dl_type(&match, htons(ETH_TYPE_IP));
-    match_set_nw_frag(&match, 0);
 
     ofpbuf_use_stub(&actions, stub, sizeof stub);
-    if (!after_ct) {
-        size_t ofs = nl_msg_start_nested(&actions, OVS_ACTION_ATTR_CT);
-
-        nl_msg_put_u16(&actions, OVS_CT_ATTR_ZONE, ZONE);
-        nl_msg_end_nested(&actions, ofs);
-        nl_msg_put_u32(&actions, OVS_ACTION_ATTR_RECIRC, 10 + port);
-    } else {
-        match_set_ct_state_masked(&match, CS_TRACKED | CS_ESTABLISHED,
-                                  CS_TRACKED | CS_ESTABLISHED);
-        if (sim->policy[port] == SIM_OUTPUT) {
-            nl_msg_put_odp_port(&actions, OVS_ACTION_ATTR_OUTPUT,
-                                sim->target[port]);
-        } else if (sim->policy[port] == SIM_REFUSED) {
-            nl_msg_put_flag(&actions, OVS_ACTION_ATTR_POP_VLAN);
-        }
+    switch (sim->policy[port]) {
+    case SIM_OUTPUT:
+        nl_msg_put_odp_port(&actions, OVS_ACTION_ATTR_OUTPUT,
+                            sim->target[port]);
+        break;
+    case SIM_REFUSED:
+        nl_msg_put_flag(&actions, OVS_ACTION_ATTR_POP_VLAN);
+        break;
+    case SIM_NO_MEGAFLOW:
+    case SIM_DROP:
+    default:
+        break;
     }
-    engine_push_megaflow(sim->engine, 1, &ufid, &match, actions.data,
-                         actions.size);
+    engine_test_put_megaflow(sim->engine, port, true, &actions);
     ofpbuf_uninit(&actions);
 }
 
 static void
 del_megaflow(struct sim *sim, int port, bool after_ct)
 {
-    ovs_u128 ufid = mf_ufid(port, after_ct);
+    ovs_u128 ufid = engine_test_ufid(port, after_ct);
 
-    engine_push_megaflow_del(sim->engine, 1, &ufid);
+    engine_push_megaflow_del(sim->engine, ENGINE_TEST_DP, &ufid);
 }
 
 static void
@@ -278,7 +238,7 @@ set_policy(struct sim *sim, int port, enum sim_policy policy,
     } else {
         sim->policy[port] = policy;
         sim->target[port] = target;
-        put_megaflow(sim, port, true);
+        put_policy(sim, port);
     }
 }
 
@@ -286,7 +246,7 @@ static void
 set_entry(struct sim *sim, int port, bool entry)
 {
     if (entry && !sim->entry[port]) {
-        put_megaflow(sim, port, false);
+        engine_test_put_megaflow(sim->engine, port, false, NULL);
     } else if (!entry && sim->entry[port]) {
         del_megaflow(sim, port, false);
     }
@@ -418,7 +378,7 @@ housekeeping(struct sim *sim)
         if (conn && conn->announce_again && conn->state == SIM_EST) {
             conn->announce_again = false;
             conn->expiration_ms = sim->now_ms + TIMEOUT_MS;
-            push_event(sim, conn, CT_EVENT_READY);
+            push_ready(sim, conn);
         }
         if (conn && conn->expiration_ms + 5000 < sim->now_ms) {
             remove_conn(sim, i);
@@ -454,7 +414,7 @@ random_event(struct sim *sim)
     case 5:
         if (conn && conn->state == SIM_EST) {
             conn->state = SIM_CLOSING;
-            push_event(sim, conn, CT_EVENT_CLOSING);
+            engine_test_push(sim->engine, conn->id, CT_EVENT_CLOSING);
         }
         break;
     case 6:
@@ -466,12 +426,13 @@ random_event(struct sim *sim)
         if (conn) {
             conn->expiration_ms = 0;
             conn->state = SIM_CLOSING;
-            push_event(sim, conn, CT_EVENT_EXPIRED);
+            engine_test_push(sim->engine, conn->id, CT_EVENT_EXPIRED);
         }
         break;
     case 8:
     case 9:
-        set_policy(sim, port, random_range(4), u32_to_odp(random_range(3) + 1));
+        set_policy(sim, port, random_range(4),
+                   u32_to_odp(random_range(3) + 1));
         break;
     case 10:
         set_entry(sim, port, random_range(3));
