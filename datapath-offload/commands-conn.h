@@ -3,7 +3,8 @@
 #ifndef COMMANDS_CONN_H
 #define COMMANDS_CONN_H 1
 
-/* ovs-appctl commands about single connections, and what all commands share. */
+/* ovs-appctl commands about single connections, and what all commands
+ * share. */
 
 #include <stdbool.h>
 #include <stdint.h>

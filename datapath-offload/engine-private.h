@@ -215,8 +215,9 @@ bool tracked_conn_is_carried(const struct tracked_conn *, int dir);
 /* Returns a word for the state of the connection, as commands show it. */
 const char *tracked_conn_state_name(const struct tracked_conn *);
 
-/* Handles everything in the queues, until they are empty.  Afterwards, and until
- * the caller is quiescent, pointers to connections are valid (see ct-conn.h). */
+/* Handles everything in the queues, until they are empty.  Afterwards, and
+ * until the caller is quiescent, pointers to connections are valid (see
+ * ct-conn.h). */
 void engine_drain(struct engine *);
 
 /* Looks at up to ENGINE_MAX_DIRTY dirty connections. */

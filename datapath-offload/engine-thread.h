@@ -27,7 +27,8 @@ void engine_thread_destroy(struct engine_thread *);
  * engine's mutex held. */
 void engine_thread_wake(struct engine_thread *);
 
-/* Returns a seq that changes when engine_is_settled() becomes true or false. */
+/* Returns a seq that changes when engine_is_settled() becomes true or
+ * false. */
 struct seq *engine_thread_settled_seq(struct engine_thread *);
 
 #endif /* engine-thread.h */

@@ -285,8 +285,8 @@ path_uses_port(const struct path *path, uint32_t dp, odp_port_t odp_port)
 }
 
 /* Something that paths were compiled with has changed: 'onic' if it is not
- * null, or else datapath port 'odp_port' of 'dp'.  Makes connections use others
- * instead. */
+ * null, or else datapath port 'odp_port' of 'dp'.  Makes connections use
+ * others instead. */
 static void
 kill_paths(struct engine *engine, const struct offload_nic *onic, uint32_t dp,
            odp_port_t odp_port)
@@ -561,8 +561,9 @@ put_megaflow(struct engine *engine, const struct megaflow_event *event)
     if (flow) {
         path_kill_all(engine, flow);
     }
-    flow = mf_mirror_put(&engine->mirror, event->dp, &event->ufid, &event->match,
-                      &event->program, engine->now_ms, &added);
+    flow = mf_mirror_put(&engine->mirror, event->dp, &event->ufid,
+                         &event->match, &event->program, engine->now_ms,
+                         &added);
     tracked_conn_wake_waiters(flow);
 }
 

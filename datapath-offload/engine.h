@@ -7,9 +7,9 @@
  * ==================
  *
  * Keeps in each NIC the rules that follow from megaflows, connections and
- * ports.  It never scripts "on event X, program Y": an event marks what depends
- * on it dirty; a step recomputes what is wanted for each dirty connection and
- * leaves it to offload-nic.h to submit the difference.
+ * ports.  It never scripts "on event X, program Y": an event marks what
+ * depends on it dirty; a step recomputes what is wanted for each dirty
+ * connection and leaves it to offload-nic.h to submit the difference.
  *
  * The engine is a step function: inputs, the time and the NICs go in, NIC
  * operations come out.  engine-thread.h runs it in a thread; tests run it with
@@ -33,11 +33,11 @@
  * Thread-safety
  * -------------
  *
- * engine_push_*() may be called by any thread and never block.  Everything else
- * requires the engine's mutex, which guards all its state.  engine_step() in
- * addition must run in an RCU-registered thread that was quiescent before it
- * (see ct-conn.h).  engine_flow_stats() and engine_port_n_flows() need neither:
- * any RCU-registered thread may call them.
+ * engine_push_*() may be called by any thread and never block.  Everything
+ * else requires the engine's mutex, which guards all its state.  engine_step()
+ * in addition must run in an RCU-registered thread that was quiescent before
+ * it (see ct-conn.h).  engine_flow_stats() and engine_port_n_flows() need
+ * neither: any RCU-registered thread may call them.
  */
 
 #include <stdbool.h>
@@ -163,12 +163,12 @@ void engine_clear_port(struct engine *, uint32_t dp, odp_port_t odp_port,
 unsigned int engine_port_n_flows(const struct engine *, uint32_t dp,
                                  odp_port_t odp_port);
 
-/* Takes everything back from the NICs, once.  It is handed over again as far as
- * it still should be. */
+/* Takes everything back from the NICs, once.  It is handed over again as far
+ * as it still should be. */
 void engine_flush(struct engine *, long long int now_ms);
 
-/* Does what there is to do at 'now_ms'.  Returns the time at which it should be
- * called next, at the latest; 'now_ms' if there is more to do. */
+/* Does what there is to do at 'now_ms'.  Returns the time at which it should
+ * be called next, at the latest; 'now_ms' if there is more to do. */
 long long int engine_step(struct engine *, long long int now_ms);
 
 /* Returns true if nothing is queued, dirty or under way in any NIC. */

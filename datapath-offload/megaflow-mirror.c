@@ -346,7 +346,8 @@ mf_mirror_destroy(struct mf_mirror *mirror)
 }
 
 struct megaflow *
-mf_mirror_find(const struct mf_mirror *mirror, uint32_t dp, const ovs_u128 *ufid)
+mf_mirror_find(const struct mf_mirror *mirror, uint32_t dp,
+               const ovs_u128 *ufid)
 {
     struct megaflow *flow;
 

@@ -20,21 +20,21 @@
  * ----------
  *
  * 'total' of a megaflow is what NICs carried through it.  OVS's revalidators
- * ask for statistics of each *copy* of a megaflow (one for each PMD thread that
- * installed it); every packet must be told to exactly one of them, so
+ * ask for statistics of each *copy* of a megaflow (one for each PMD thread
+ * that installed it); every packet must be told to exactly one of them, so
  * megaflow_claim() gives what nobody was told yet to whichever asks first
  * and remembers it in the copy's *share*.
  *
- * A megaflow that was removed stays for MEGAFLOW_GRACE_MS, as *dead*: counts may
- * still come from the NIC.  They are credited to its successor, that is, the
- * first megaflow added to the slot that overlaps with it; if there is none by
- * the end, they become *unattributed*.
+ * A megaflow that was removed stays for MEGAFLOW_GRACE_MS, as *dead*: counts
+ * may still come from the NIC.  They are credited to its successor, that is,
+ * the first megaflow added to the slot that overlaps with it; if there is none
+ * by the end, they become *unattributed*.
  *
  * Thread-safety
  * -------------
  *
- * One writer at a time (the engine, or who holds its mutex).  mf_mirror_find() and
- * megaflow_claim() may be called by any RCU-registered thread.
+ * One writer at a time (the engine, or who holds its mutex).  mf_mirror_find()
+ * and megaflow_claim() may be called by any RCU-registered thread.
  */
 
 #include <stdbool.h>

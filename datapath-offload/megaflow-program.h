@@ -6,10 +6,10 @@
 /* What the actions of a megaflow do, as far as a NIC is concerned
  * ==============================================================
  *
- * Datapath actions (nested netlink attributes) are read once, when the megaflow
- * becomes known, into a 'struct megaflow_program'.  Whatever is not understood
- * completely makes the whole megaflow REFUSED, with the reason: nothing is ever
- * translated in part.
+ * Datapath actions (nested netlink attributes) are read once, when the
+ * megaflow becomes known, into a 'struct megaflow_program'.  Whatever is not
+ * understood completely makes the whole megaflow REFUSED, with the reason:
+ * nothing is ever translated in part.
  */
 
 #include <stddef.h>

@@ -7,13 +7,13 @@
  * ===========================================================
  *
  * Takes what OVSDB says (doc/reference.md lists the keys) and what OVS's
- * datapaths have for ports, and keeps NICs open and ports attached accordingly.
- * A bad value is reported once, with the key, the value and what is allowed;
- * the last good one stays in force.
+ * datapaths have for ports, and keeps NICs open and ports attached
+ * accordingly. A bad value is reported once, with the key, the value and what
+ * is allowed; the last good one stays in force.
  *
- * A port is ours if it is in a userspace datapath and its Interface names a NIC
- * in other_config:nic.  Ownership is decided before OVS's own providers see the
- * port.
+ * A port is ours if it is in a userspace datapath and its Interface names a
+ * NIC in other_config:nic.  Ownership is decided before OVS's own providers
+ * see the port.
  *
  * Thread-safety: main thread only, except offload_config_find_port() and
  * offload_config_port_is_claimed().
@@ -50,8 +50,8 @@ void offload_config_set(const struct smap *ovs_other_config,
 void offload_config_run(void);
 void offload_config_wait(void);
 
-/* Datapath port 'odp_port' with device 'netdev' is about to be inserted in OVS's
- * map of ports that may be offloaded. */
+/* Datapath port 'odp_port' with device 'netdev' is about to be inserted in
+ * OVS's map of ports that may be offloaded. */
 void offload_config_port_added(struct netdev *netdev, const char *dpif_type,
                                odp_port_t odp_port);
 
@@ -61,8 +61,8 @@ void offload_config_port_removed(const char *dpif_type, odp_port_t odp_port);
 /* OVS has begun to offload: ports that existed before have providers now. */
 void offload_config_hw_offload_enabled(void);
 
-/* Returns true if 'netdev' is a port of one of our NICs, and stores its datapath
- * port number in '*odp_port'.  Any thread. */
+/* Returns true if 'netdev' is a port of one of our NICs, and stores its
+ * datapath port number in '*odp_port'.  Any thread. */
 bool offload_config_find_port(const struct netdev *netdev,
                               odp_port_t *odp_port);
 

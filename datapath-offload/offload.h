@@ -30,8 +30,8 @@ void offload_wait(void);
 /* Returns the engine, null before offload_init(). */
 struct engine *offload_engine(void);
 
-/* Replies to 'conn', with an empty string, when everything that is known now has
- * been programmed into the NICs, or with an error after 'timeout_ms'. */
+/* Replies to 'conn', with an empty string, when everything that is known now
+ * has been programmed into the NICs, or with an error after 'timeout_ms'. */
 void offload_sync(struct unixctl_conn *conn, long long int timeout_ms);
 
 /* Makes the engine's thread take a step. */

@@ -5,21 +5,22 @@
  *   netdev_flow_get       What NICs carried must be added to one copy of a
  *       megaflow only: the hook knows which copy it is asked for.
  *
- *   netdev_flow_del       A port that was ours may still have megaflows that we
+ *   netdev_flow_del       A port that was ours may still have megaflows that
+ *   we
  *       know of.
  *
  *   netdev_rxq_recv       The emulated NIC sits between the device and the
  *       datapath: the one receive call.
  *
  *   xnanosleep, mpsc_queue_insert, mov_avg_cma_update   The offload thread is
- *       woken up when something is queued, instead of sleeping for up to 64 ms,
- *       and it is known when it has nothing to do.
+ *       woken up when something is queued, instead of sleeping for up to 64
+ *       ms, and it is known when it has nothing to do.
  *
  *   conntrack_init, conntrack_destroy   Which datapath a connection tracker
  *       belongs to.
  *
- * It also hands megaflows to the provider that are older than its ownership of a
- * port (provider_reread_megaflows()). */
+ * It also hands megaflows to the provider that are older than its ownership of
+ * a port (provider_reread_megaflows()). */
 
 #include <config.h>
 
@@ -120,8 +121,8 @@ hooked_queue_insert(struct mpsc_queue *queue, struct mpsc_queue_node *node)
 }
 
 /* Sleeps for at most 'ns', less if something is queued.  The caller looks at
- * its queue again afterwards; a wake-up that is missed, or that another offload
- * thread took, costs no more than OVS's own sleep. */
+ * its queue again afterwards; a wake-up that is missed, or that another
+ * offload thread took, costs no more than OVS's own sleep. */
 static void
 hooked_idle(uint64_t ns)
 {

@@ -2,10 +2,10 @@
 
 /* Hooks in OVS's lib/dpif.c.
  *
- * OVS leaves tap ports, and so LOCAL ports of the userspace datapath, out of its
- * map of ports that may be offloaded.  A vport may well be a tap.  With these
- * hooks they are in the map like others; ovs-netdev-offload.c keeps OVS's own
- * providers away from them, so that nothing else changes. */
+ * OVS leaves tap ports, and so LOCAL ports of the userspace datapath, out of
+ * its map of ports that may be offloaded.  A vport may well be a tap.  With
+ * these hooks they are in the map like others; ovs-netdev-offload.c keeps
+ * OVS's own providers away from them, so that nothing else changes. */
 
 #include <config.h>
 #include <string.h>
@@ -13,7 +13,8 @@
 #include "dpif.h"
 #include "hook-version.h"
 
-/* dpif_is_tap_port() compares with "tap", and nothing else in the unit does. */
+/* dpif_is_tap_port() compares with "tap", and nothing else in the unit
+ * does. */
 static inline int
 hooked_strcmp(const char *a, const char *b)
 {

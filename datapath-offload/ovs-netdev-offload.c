@@ -2,11 +2,12 @@
 
 /* Hooks in OVS's lib/netdev-offload.c.
  *
- *   netdev_register_flow_api_provider   Who owns a port is decided in one place:
+ *   netdev_register_flow_api_provider   Who owns a port is decided in one
+ *   place:
  *       OVS's own providers are registered as copies that refuse our ports
- *       before they touch them.  (netdev_tc_init_flow_api() deletes qdiscs as it
- *       tries.)  Tap ports stay without OVS's providers, as in stock OVS, see
- *       ovs-dpif.c.
+ *       before they touch them.  (netdev_tc_init_flow_api() deletes qdiscs as
+ *       it tries.)  Tap ports stay without OVS's providers, as in stock OVS,
+ *       see ovs-dpif.c.
  *
  *   netdev_ports_insert, netdev_ports_remove   Tell which ports there are, by
  *       datapath port number, before a provider is chosen. */

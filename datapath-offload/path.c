@@ -260,8 +260,8 @@ compose_stage(struct compose_ctx *ctx, uint32_t recirc_id,
     struct mf_slot *slot;
 
     probe.flow.recirc_id = recirc_id;
-    slot = mf_mirror_get_slot(ctx->mirror, subject->dp, subject->ingress->in_port,
-                           recirc_id);
+    slot = mf_mirror_get_slot(ctx->mirror, subject->dp,
+                              subject->ingress->in_port, recirc_id);
     mf_mirror_lookup(slot, &probe, collect_flow, &stage);
     if (stage.overflow) {
         refuse(ctx, REASON_TOO_DEEP, NULL);

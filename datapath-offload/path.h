@@ -7,20 +7,23 @@
  * =======================================================
  *
  * A *path* is a chain of megaflows from the one that a packet hits as it is
- * received, through ct() and recirculation, to output or drop.  All connections
- * that take the same chain share one path and whatever is compiled from it.
+ * received, through ct() and recirculation, to output or drop.  All
+ * connections that take the same chain share one path and whatever is compiled
+ * from it.
  *
  * Composition is header-space arithmetic: what is known of the packets of one
- * direction of a connection (its tuple, port and addresses) is intersected with
- * what each megaflow on the way matches.  Nothing is traced in the datapath.
+ * direction of a connection (its tuple, port and addresses) is intersected
+ * with what each megaflow on the way matches.  Nothing is traced in the
+ * datapath.
  *
  * What the rule must match
  * ------------------------
  *
  * Every bit that any megaflow on the path matched and that is not decided by
- * the pipeline itself (port, recirculation, state of the connection) is matched
- * by the rule: the union of all masks.  On top of it come the complete tuple,
- * "not a fragment", and, for TCP, flags with ACK and without SYN, FIN and RST.
+ * the pipeline itself (port, recirculation, state of the connection) is
+ * matched by the rule: the union of all masks.  On top of it come the complete
+ * tuple, "not a fragment", and, for TCP, flags with ACK and without SYN, FIN
+ * and RST.
  *
  * Thread-safety: none.
  */
@@ -87,8 +90,8 @@ void path_compose(struct mf_mirror *, const struct path_subject *subject,
 typedef nic_port_id path_port_cb(odp_port_t port, void *aux);
 
 /* Compiles 'chain' for a NIC without CT module: the template of a rule for one
- * direction of a connection of 'dl_type' and 'nw_proto'.  Returns null and sets
- * '*reason' and '*culprit' if that is not possible. */
+ * direction of a connection of 'dl_type' and 'nw_proto'.  Returns null and
+ * sets '*reason' and '*culprit' if that is not possible. */
 struct nic_template *path_compile_flat(const struct path_chain *chain,
                                        ovs_be16 dl_type, uint8_t nw_proto,
                                        path_port_cb *, void *aux,

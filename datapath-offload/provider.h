@@ -7,8 +7,8 @@
  * ===========================
  *
  * OVS's official way in: a 'struct netdev_flow_api' to which dpif-netdev gives
- * the megaflows of the ports that it owns.  It passes them on to the engine and
- * answers questions about statistics from memory; it never waits and never
+ * the megaflows of the ports that it owns.  It passes them on to the engine
+ * and answers questions about statistics from memory; it never waits and never
  * refuses.  Which ports are ours is decided by offload-config.h.
  *
  * Up to OVS 3.6.
@@ -36,7 +36,8 @@ int provider_flow_get(struct netdev *netdev, const ovs_u128 *ufid,
                       unsigned int pmd_id, const void *copy, bool fresh,
                       struct dpif_flow_stats *, struct dpif_flow_attrs *);
 
-/* A megaflow of a port that is not ours now, but may have been, was removed. */
+/* A megaflow of a port that is not ours now, but may have been, was
+ * removed. */
 void provider_flow_gone(struct netdev *netdev, const ovs_u128 *ufid);
 
 /* Hands all megaflows that start at datapath port 'odp_port' to the provider:

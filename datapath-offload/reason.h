@@ -6,8 +6,8 @@
 /* Why something is not offloaded
  * ==============================
  *
- * Each connection, direction or megaflow that the NIC does not carry has one of
- * these reasons.  The names are shown by commands and are stable; doc/
+ * Each connection, direction or megaflow that the NIC does not carry has one
+ * of these reasons.  The names are shown by commands and are stable; doc/
  * reference.md lists them.
  */
 

@@ -89,8 +89,8 @@ timer_wheel_run(struct timer_wheel *wheel, long long int now_ms,
         return;
     }
 
-    /* Advance first: a timer that 'cb' sets to a past deadline goes to a bucket
-     * of the next run. */
+    /* Advance first: a timer that 'cb' sets to a past deadline goes to a
+     * bucket of the next run. */
     wheel->next_tick = last_tick + 1;
 
     for (; n > 0; n--, tick++) {

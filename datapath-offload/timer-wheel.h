@@ -10,11 +10,11 @@
  * cancelling one is O(1), whatever the number of others.
  *
  * A hashed wheel: a timer hangs in the bucket of its deadline modulo one
- * revolution (TIMER_WHEEL_BUCKETS * TIMER_WHEEL_TICK_MS, about 131 s).  A timer
- * farther away is looked at once per revolution.
+ * revolution (TIMER_WHEEL_BUCKETS * TIMER_WHEEL_TICK_MS, about 131 s).  A
+ * timer farther away is looked at once per revolution.
  *
- * A timer fires at the first timer_wheel_run() at or after its deadline rounded
- * up to a tick, never before the deadline.
+ * A timer fires at the first timer_wheel_run() at or after its deadline
+ * rounded up to a tick, never before the deadline.
  *
  * Thread-safety: none.
  */
@@ -58,9 +58,9 @@ void timer_wheel_cancel(struct timer_wheel *, struct timer_node *timer);
 void timer_wheel_run(struct timer_wheel *, long long int now_ms,
                      void (*cb)(struct timer_node *, void *aux), void *aux);
 
-/* Returns a time when timer_wheel_run() should be called next: at or before the
- * first tick at which something is due, at most about a second away.  LLONG_MAX
- * if no timer is set. */
+/* Returns a time when timer_wheel_run() should be called next: at or before
+ * the first tick at which something is due, at most about a second away.
+ * LLONG_MAX if no timer is set. */
 long long int timer_wheel_wake_ms(const struct timer_wheel *);
 
 #endif /* timer-wheel.h */

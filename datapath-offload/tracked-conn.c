@@ -724,28 +724,36 @@ tracked_conn_free(struct tracked_conn *tc)
     free(tc);
 }
 
+/* Returns true if everything that 'cp' needs is in the NIC. */
+static bool
+conn_path_is_present(const struct conn_path *cp)
+{
+    const struct path *path = cp->path;
+
+    if (!path->module) {
+        return cp->obj.state == NIC_OBJ_PRESENT;
+    }
+    if (cp->conn->obj.state != NIC_OBJ_PRESENT) {
+        return false;
+    }
+    for (size_t i = 0; i < path->n_stages; i++) {
+        const struct module_rule *rule = path->stages[i].flow->rule;
+
+        if (!rule || rule->obj.state != NIC_OBJ_PRESENT) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool
 tracked_conn_is_carried(const struct tracked_conn *tc, int dir)
 {
     const struct conn_path *cp;
 
     LIST_FOR_EACH (cp, conn_node, &tc->paths) {
-        if (cp->dir == dir && cp->wanted) {
-            if (!cp->path->module) {
-                if (cp->obj.state == NIC_OBJ_PRESENT) {
-                    return true;
-                }
-                continue;
-            }
-            bool all = tc->obj.state == NIC_OBJ_PRESENT;
-            for (size_t i = 0; i < cp->path->n_stages && all; i++) {
-                const struct module_rule *rule = cp->path->stages[i].flow->rule;
-
-                all = rule && rule->obj.state == NIC_OBJ_PRESENT;
-            }
-            if (all) {
-                return true;
-            }
+        if (cp->dir == dir && cp->wanted && conn_path_is_present(cp)) {
+            return true;
         }
     }
     return false;

@@ -36,8 +36,8 @@
  *     match, which is the caller's responsibility.)
  *
  *   - a packet with a bad IPv4 header checksum, with lengths in its headers
- *     that contradict each other or the frame, or that is a fragment, through a
- *     rule that matches on nw_proto or anything above it.
+ *     that contradict each other or the frame, or that is a fragment, through
+ *     a rule that matches on nw_proto or anything above it.
  *
  * Operations
  * ----------
@@ -59,9 +59,9 @@
  * Handles
  * -------
  *
- * A NIC names an object by a 'nic_handle', which the completion of its addition
- * brings.  Handles are generational: one of an object that is gone is never
- * mistaken for another's.  0 is never a handle.
+ * A NIC names an object by a 'nic_handle', which the completion of its
+ * addition brings.  Handles are generational: one of an object that is gone is
+ * never mistaken for another's.  0 is never a handle.
  *
  * Time
  * ----
@@ -72,10 +72,10 @@
  * Thread-safety
  * -------------
  *
- * open, close, reconfigure and the port functions are called by the main thread
- * only.  submit, poll and the counter functions are called by one thread at a
- * time (the engine's).  Every implementation must allow these two groups to run
- * at the same time, and packets to flow all the while.
+ * open, close, reconfigure and the port functions are called by the main
+ * thread only.  submit, poll and the counter functions are called by one
+ * thread at a time (the engine's).  Every implementation must allow these two
+ * groups to run at the same time, and packets to flow all the while.
  */
 
 #include <stdbool.h>
@@ -197,7 +197,7 @@ struct nic_stats {
     uint64_t carried_packets;
     uint64_t carried_bytes;
     uint64_t missed_packets;        /* Given to software. */
-    uint64_t dropped_packets;       /* By NIC_ACTION_DROP, or because the target
+    uint64_t dropped_packets;       /* By NIC_ACTION_DROP, or as the target
                                      * port is gone or has no carrier. */
     uint32_t n_stale;               /* Rules and connections of an earlier life
                                      * that open() found and removed. */

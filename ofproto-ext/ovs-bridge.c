@@ -2,7 +2,8 @@
 
 /* Hooks in OVS's vswitchd/bridge.c.
  *
- *   netdev_set_flow_api_enabled   Called in each main loop after the database was
+ *   netdev_set_flow_api_enabled   Called in each main loop after the database
+ *   was
  *       read and before anything is configured from it: the place where our
  *       configuration is read, so that it is known whose a port is before the
  *       port exists.

@@ -72,8 +72,8 @@ engine_test_put_output(struct engine *engine, int port, odp_port_t out_port)
     ofpbuf_uninit(&actions);
 }
 
-/* Pushes CT_EVENT_READY of connection 'id', whose packets look like 'flows' and
- * come from 'ports' in the original and the reply direction. */
+/* Pushes CT_EVENT_READY of connection 'id', whose packets look like 'flows'
+ * and come from 'ports' in the original and the reply direction. */
 static inline void
 engine_test_push_ready(struct engine *engine, uint64_t id, void *conn,
                        void *ct, const struct flow flows[2],

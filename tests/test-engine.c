@@ -294,8 +294,8 @@ expected(const struct sim *sim, const struct sim_conn *conn, bool reply)
     }
 }
 
-/* Receives a packet of connection 'index'.  Returns where the NIC sent it, 0 if
- * it missed it, ODPP_NONE if it dropped it. */
+/* Receives a packet of connection 'index'.  Returns where the NIC sent it, 0
+ * if it missed it, ODPP_NONE if it dropped it. */
 static odp_port_t
 receive(struct sim *sim, int index, bool reply, uint16_t tcp_flags)
 {
@@ -368,7 +368,8 @@ step(struct sim *sim, int ms)
     sim->now_ms = end_ms;
 }
 
-/* Removes what expired, as OVS's sweep does, and announces what asked for it. */
+/* Removes what expired, as OVS's sweep does, and announces what asked for
+ * it. */
 static void
 housekeeping(struct sim *sim)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Path composition: a rule must carry a packet only where the megaflows that it
- * was made of would send it.  Fixed cases for what others got wrong, then random
- * pipelines against a reference that looks up one packet at a time. */
+/* Path composition: a rule must carry a packet only where the megaflows that
+ * it was made of would send it.  Fixed cases for what others got wrong, then
+ * random pipelines against a reference that looks up one packet at a time. */
 
 #include <config.h>
 
