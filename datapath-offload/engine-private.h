@@ -62,6 +62,7 @@ struct engine {
     struct ovs_list failed_rules;   /* Of struct module_rule. */
     struct ovs_list dirty;          /* Of struct tracked_conn. */
     size_t n_dirty;
+    struct ovs_list retired;        /* Of struct retired_path, oldest first. */
     struct timer_wheel wheel;
     long long int now_ms;           /* Of the current step or call. */
     long long int expire_ms;        /* mf_mirror_expire() is due. */
@@ -88,6 +89,7 @@ struct path {
     uint8_t nw_proto;
     struct nic_template *template;  /* Flat mode, else null. */
     struct ovs_list uses;           /* Of struct conn_path. */
+    unsigned int n_retired;         /* Of struct retired_path. */
     size_t n_stages;
     struct path_stage stages[];
 };
@@ -146,6 +148,16 @@ struct conn_path {
     bool counted;                   /* In its megaflows' 'n_installed'. */
 };
 
+/* The last path of one direction of a connection, after it died, for
+ * MEGAFLOW_GRACE_MS: the megaflows of the next path take its place. */
+struct retired_path {
+    struct ovs_list node;           /* In engine's 'retired'. */
+    struct tracked_conn *conn;
+    struct path *path;
+    uint8_t dir;
+    long long int retired_ms;
+};
+
 /* A connection that would like to know about new megaflows in a slot. */
 struct conn_wait {
     struct ovs_list conn_node;      /* In connection's 'waits'. */
@@ -191,6 +203,8 @@ struct tracked_conn {
     struct ovs_list paths;          /* Of struct conn_path. */
     struct ovs_list waits;          /* Of struct conn_wait. */
 
+    struct retired_path *retired[2]; /* By direction, or null. */
+
     struct { uint64_t packets, bytes; } carried[2]; /* By NICs. */
     long long int used_ms;          /* Last known hit in a NIC. */
 };
@@ -201,6 +215,9 @@ void tracked_conn_recompute(struct tracked_conn *);
 void tracked_conn_timeout(struct tracked_conn *);
 void tracked_conn_settle(struct tracked_conn *);
 void tracked_conn_free(struct tracked_conn *);
+
+/* Forgets retired paths whose time is over. */
+void retired_paths_expire(struct engine *);
 
 /* An object of the connection changed its state. */
 void tracked_conn_obj_changed(struct tracked_conn *, struct nic_obj *);

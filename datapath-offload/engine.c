@@ -87,6 +87,7 @@ engine_create(const struct engine_conn_ops *conn_ops, long long int now_ms)
     hmap_init(&engine->conns_by_tuple);
     ovs_list_init(&engine->failed_rules);
     ovs_list_init(&engine->dirty);
+    ovs_list_init(&engine->retired);
     timer_wheel_init(&engine->wheel, now_ms);
     engine->now_ms = now_ms;
     return engine;
@@ -663,6 +664,7 @@ engine_step(struct engine *engine, long long int now_ms)
     engine_recompute_dirty(engine);
     wake_ms = MIN(wake_ms, module_rules_retry(engine));
     if (now_ms >= engine->expire_ms) {
+        retired_paths_expire(engine);
         mf_mirror_expire(&engine->mirror, now_ms);
         engine->expire_ms = now_ms + MIRROR_EXPIRE_MS;
     }

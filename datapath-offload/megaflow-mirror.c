@@ -171,6 +171,31 @@ megaflows_overlap(const struct megaflow *a, const struct megaflow *b)
     return true;
 }
 
+void
+megaflow_set_successor(struct megaflow *flow, struct megaflow *heir)
+{
+    uint64_t packets, bytes;
+    long long int used_ms;
+
+    if (flow->live || flow->successor || !heir->live) {
+        return;
+    }
+    flow->successor = heir;
+    heir->n_predecessors++;
+
+    ovs_mutex_lock(&flow->mutex);
+    packets = flow->packets - flow->claimed_packets;
+    bytes = flow->bytes - flow->claimed_bytes;
+    used_ms = flow->used_ms;
+    flow->claimed_packets = flow->packets;
+    flow->claimed_bytes = flow->bytes;
+    ovs_mutex_unlock(&flow->mutex);
+
+    if (packets) {
+        megaflow_credit(heir, packets, bytes, used_ms);
+    }
+}
+
 /* Makes 'flow' the successor of the dead megaflows that it overlaps with. */
 static void
 adopt_dead(struct megaflow *flow)
@@ -178,24 +203,8 @@ adopt_dead(struct megaflow *flow)
     struct megaflow *dead;
 
     LIST_FOR_EACH (dead, dead_node, &flow->slot->dead) {
-        if (!dead->successor && megaflows_overlap(flow, dead)) {
-            uint64_t packets, bytes;
-            long long int used_ms;
-
-            dead->successor = flow;
-            flow->n_predecessors++;
-
-            ovs_mutex_lock(&dead->mutex);
-            packets = dead->packets - dead->claimed_packets;
-            bytes = dead->bytes - dead->claimed_bytes;
-            used_ms = dead->used_ms;
-            dead->claimed_packets = dead->packets;
-            dead->claimed_bytes = dead->bytes;
-            ovs_mutex_unlock(&dead->mutex);
-
-            if (packets) {
-                megaflow_credit(flow, packets, bytes, used_ms);
-            }
+        if (megaflows_overlap(flow, dead)) {
+            megaflow_set_successor(dead, flow);
         }
     }
 }

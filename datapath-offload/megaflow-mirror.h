@@ -26,9 +26,10 @@
  * and remembers it in the copy's *share*.
  *
  * A megaflow that was removed stays for MEGAFLOW_GRACE_MS, as *dead*: counts
- * may still come from the NIC.  They are credited to its successor, that is,
- * the first megaflow added to the slot that overlaps with it; if there is none
- * by the end, they become *unattributed*.
+ * may still come from the NIC.  They are credited to its successor: the first
+ * megaflow added to the slot that overlaps with it, or the one that takes its
+ * place on the path of a connection.  If there is none by the end, they become
+ * *unattributed*.
  *
  * Thread-safety
  * -------------
@@ -171,6 +172,9 @@ bool megaflow_covers(const struct megaflow *flow,
 /* Adds to 'probe' what a packet that hits 'flow' is known to have. */
 void flow_probe_narrow(struct flow_probe *probe,
                        const struct megaflow *flow);
+
+/* Makes live 'heir' the successor of dead 'flow', if that has none yet. */
+void megaflow_set_successor(struct megaflow *flow, struct megaflow *heir);
 
 /* Credits 'packets' and 'bytes', the last of them at 'used_ms', to 'flow' or
  * its successor. */

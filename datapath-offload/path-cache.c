@@ -286,7 +286,7 @@ path_kill(struct engine *engine, struct path *path)
 void
 path_release(struct engine *engine, struct path *path)
 {
-    if (!ovs_list_is_empty(&path->uses)) {
+    if (!ovs_list_is_empty(&path->uses) || path->n_retired) {
         return;
     }
     if (path->live) {

@@ -154,11 +154,70 @@ tracked_conn_wake_waiters(struct megaflow *flow)
 }
 
 static void
+retired_path_free(struct retired_path *retired)
+{
+    struct path *path = retired->path;
+
+    retired->conn->retired[retired->dir] = NULL;
+    ovs_list_remove(&retired->node);
+    path->n_retired--;
+    path_release(retired->conn->engine, path);
+    free(retired);
+}
+
+void
+retired_paths_expire(struct engine *engine)
+{
+    struct retired_path *retired;
+
+    LIST_FOR_EACH_SAFE (retired, node, &engine->retired) {
+        if (engine->now_ms < retired->retired_ms + MEGAFLOW_GRACE_MS) {
+            break;
+        }
+        retired_path_free(retired);
+    }
+}
+
+/* Remembers that direction 'dir' of 'tc' took 'path', which died. */
+static void
+retire_path(struct tracked_conn *tc, int dir, struct path *path)
+{
+    struct retired_path *retired;
+
+    if (tc->retired[dir]) {
+        retired_path_free(tc->retired[dir]);
+    }
+    retired = xmalloc(sizeof *retired);
+    retired->conn = tc;
+    retired->path = path;
+    retired->dir = dir;
+    retired->retired_ms = tc->engine->now_ms;
+    ovs_list_push_back(&tc->engine->retired, &retired->node);
+    path->n_retired++;
+    tc->retired[dir] = retired;
+}
+
+/* The megaflows of 'heir' take the place of those of 'path' that are dead. */
+static void
+succeed_path(struct path *path, struct path *heir)
+{
+    if (path->n_stages == heir->n_stages) {
+        for (size_t i = 0; i < path->n_stages; i++) {
+            megaflow_set_successor(path->stages[i].flow,
+                                   heir->stages[i].flow);
+        }
+    }
+}
+
+static void
 conn_path_free(struct conn_path *cp)
 {
     struct path *path = cp->path;
 
     ovs_assert(nic_obj_is_gone(&cp->obj));
+    if (!path->live && cp->conn->conn) {
+        retire_path(cp->conn, cp->dir, path);
+    }
     ovs_list_remove(&cp->conn_node);
     ovs_list_remove(&cp->path_node);
     path_release(cp->conn->engine, path);
@@ -190,6 +249,17 @@ use_path(struct tracked_conn *tc, int dir, struct path *path)
             conn_path_set_wanted(cp, true);
             return;
         }
+    }
+
+    /* The last path may have died just now, with its rule still there. */
+    LIST_FOR_EACH (cp, conn_node, &tc->paths) {
+        if (cp->dir == dir && !cp->path->live) {
+            succeed_path(cp->path, path);
+        }
+    }
+    if (tc->retired[dir]) {
+        succeed_path(tc->retired[dir]->path, path);
+        retired_path_free(tc->retired[dir]);
     }
 
     cp = xzalloc(sizeof *cp);
@@ -714,6 +784,11 @@ tracked_conn_free(struct tracked_conn *tc)
     ovs_assert(!is_installed(tc));
     occupy(tc, NULL);
     clear_waits(tc);
+    for (int dir = 0; dir < 2; dir++) {
+        if (tc->retired[dir]) {
+            retired_path_free(tc->retired[dir]);
+        }
+    }
     timer_wheel_cancel(&engine->wheel, &tc->timer);
     if (!ovs_list_is_empty(&tc->dirty_node)) {
         ovs_list_remove(&tc->dirty_node);
