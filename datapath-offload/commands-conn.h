@@ -15,7 +15,8 @@ struct unixctl_conn;
 /* Registers ct-offload/dump-connections and ct-offload/why. */
 void offload_conn_commands_init(void);
 
-/* Takes "--json" out of 'argv'.  Returns true if it was there. */
+/* Moves "--json" behind the other arguments in 'argv' and takes it out of
+ * '*argc'.  Returns true if it was there. */
 bool offload_command_take_json(int *argc, const char *argv[]);
 
 /* Replies with 'json', which it destroys. */

@@ -18,14 +18,16 @@
 
 #define SYNC_TIMEOUT_MS 10000
 
-/* Takes "--json" out of 'argv'.  Returns true if it was there. */
 bool
 offload_command_take_json(int *argc, const char *argv[])
 {
     for (int i = 1; i < *argc; i++) {
-        if (!strcmp(argv[i], "--json")) {
+        const char *arg = argv[i];
+
+        if (!strcmp(arg, "--json")) {
+            /* The caller frees what is in 'argv'. */
             memmove(&argv[i], &argv[i + 1], (*argc - i - 1) * sizeof *argv);
-            (*argc)--;
+            argv[--*argc] = arg;
             return true;
         }
     }
