@@ -563,8 +563,7 @@ put_megaflow(struct engine *engine, const struct megaflow_event *event)
         path_kill_all(engine, flow);
     }
     flow = mf_mirror_put(&engine->mirror, event->dp, &event->ufid,
-                         &event->match, &event->program, engine->now_ms,
-                         &added);
+                         &event->match, &event->program, &added);
     tracked_conn_wake_waiters(flow);
 }
 

@@ -209,15 +209,33 @@ adopt_dead(struct megaflow *flow)
     }
 }
 
+/* Puts 'flow' in the subtable of its match, 'match'. */
+static void
+insert_in_table(struct megaflow *flow, const struct match *match)
+{
+    flow->table = get_subtable(flow->slot, flow->match.mask, &match->wc);
+    hmap_insert(&flow->table->flows, &flow->table_node,
+                flow_hash_in_wildcards(&match->flow, &flow->table->index, 0));
+}
+
+static void
+remove_from_table(struct megaflow *flow)
+{
+    hmap_remove(&flow->table->flows, &flow->table_node);
+    release_subtable(flow->table);
+    flow->table = NULL;
+}
+
 static struct megaflow *
 mf_mirror_add(struct mf_mirror *mirror, uint32_t dp, const ovs_u128 *ufid,
-           const struct match *match, const struct megaflow_program *program)
+              const struct match *match,
+              const struct megaflow_program *program)
 {
     struct megaflow *flow = xzalloc(sizeof *flow);
-    struct mf_subtable *table;
 
-    flow->slot = mf_mirror_get_slot(mirror, dp, match->flow.in_port.odp_port,
-                                 match->flow.recirc_id);
+    flow->slot = mf_mirror_get_slot(mirror, dp,
+                                    match->flow.in_port.odp_port,
+                                    match->flow.recirc_id);
     flow->dp = dp;
     flow->ufid = *ufid;
     minimatch_init(&flow->match, match);
@@ -227,10 +245,7 @@ mf_mirror_add(struct mf_mirror *mirror, uint32_t dp, const ovs_u128 *ufid,
     atomic_init(&flow->n_installed, 0);
     ovs_mutex_init(&flow->mutex);
 
-    table = get_subtable(flow->slot, flow->match.mask, &match->wc);
-    flow->table = table;
-    hmap_insert(&table->flows, &flow->table_node,
-                flow_hash_in_wildcards(&match->flow, &table->index, 0));
+    insert_in_table(flow, match);
     cmap_insert(&mirror->by_ufid, &flow->ufid_node, ufid_hash(ufid));
     mirror->n_flows++;
 
@@ -238,10 +253,33 @@ mf_mirror_add(struct mf_mirror *mirror, uint32_t dp, const ovs_u128 *ufid,
     return flow;
 }
 
+/* Makes 'flow' match only what 'match' matches as well. */
+static void
+narrow_match(struct megaflow *flow, const struct match *match)
+{
+    struct match both;
+    bool changed = false;
+
+    minimatch_expand(&flow->match, &both);
+    for (size_t i = 0; i < FLOW_U64S; i++) {
+        uint64_t mask = flow_u64s_const(&match->wc.masks)[i];
+
+        changed |= (mask & ~flow_u64s(&both.wc.masks)[i]) != 0;
+        flow_u64s(&both.wc.masks)[i] |= mask;
+        flow_u64s(&both.flow)[i] |= flow_u64s_const(&match->flow)[i];
+    }
+    if (changed) {
+        remove_from_table(flow);
+        minimatch_destroy(&flow->match);
+        minimatch_init(&flow->match, &both);
+        insert_in_table(flow, &both);
+    }
+}
+
 struct megaflow *
 mf_mirror_put(struct mf_mirror *mirror, uint32_t dp, const ovs_u128 *ufid,
-           const struct match *match_, const struct megaflow_program *program,
-           long long int now_ms, bool *addedp)
+              const struct match *match_,
+              const struct megaflow_program *program, bool *addedp)
 {
     struct megaflow *flow = mf_mirror_find(mirror, dp, ufid);
     struct match match;
@@ -254,24 +292,14 @@ mf_mirror_put(struct mf_mirror *mirror, uint32_t dp, const ovs_u128 *ufid,
                                      & flow_u64s(&match.wc.masks)[i]);
     }
 
-    if (flow) {
-        struct minimatch new;
-        bool same;
-
-        /* OVS's ufid covers the masked values but not the masks. */
-        minimatch_init(&new, &match);
-        same = minimatch_equal(&new, &flow->match);
-        minimatch_destroy(&new);
-        if (same) {
-            flow->program = *program;
-            *addedp = false;
-            return flow;
-        }
-        mf_mirror_remove(mirror, flow, now_ms);
+    *addedp = !flow;
+    if (!flow) {
+        return mf_mirror_add(mirror, dp, ufid, &match, program);
     }
-
-    *addedp = true;
-    return mf_mirror_add(mirror, dp, ufid, &match, program);
+    ovs_assert(ovs_list_is_empty(&flow->stages));
+    narrow_match(flow, &match);
+    flow->program = *program;
+    return flow;
 }
 
 void
@@ -284,9 +312,7 @@ mf_mirror_remove(struct mf_mirror *mirror, struct megaflow *flow,
     flow->live = false;
     flow->died_ms = now_ms;
     cmap_remove(&mirror->by_ufid, &flow->ufid_node, ufid_hash(&flow->ufid));
-    hmap_remove(&flow->table->flows, &flow->table_node);
-    release_subtable(flow->table);
-    flow->table = NULL;
+    remove_from_table(flow);
     ovs_list_push_back(&flow->slot->dead, &flow->dead_node);
     mirror->n_flows--;
 }

@@ -137,12 +137,16 @@ void mf_mirror_release_slot(struct mf_mirror *, struct mf_slot *slot);
 
 /* Adds the megaflow, or changes the actions of the one with this 'ufid'.
  * Returns it; sets '*addedp' to true if it was added.  No path may go through
- * the one that is changed.  Bits of 'match->flow' that are not masked do not
- * matter. */
+ * the one that is changed.
+ *
+ * OVS's ufid covers the masked values but not the masks, and a change may come
+ * with another mask than the datapath has, or from another copy.  What matches
+ * both is kept: a rule must not carry more than any of them.
+ *
+ * Bits of 'match->flow' that are not masked do not matter. */
 struct megaflow *mf_mirror_put(struct mf_mirror *, uint32_t dp,
                                const ovs_u128 *ufid, const struct match *,
-                               const struct megaflow_program *,
-                               long long int now_ms, bool *addedp);
+                               const struct megaflow_program *, bool *addedp);
 
 /* Makes 'flow' dead.  No path goes through it any more. */
 void mf_mirror_remove(struct mf_mirror *, struct megaflow *flow,

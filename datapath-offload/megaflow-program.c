@@ -94,6 +94,9 @@ megaflow_program_parse(const struct nlattr *actions, size_t len,
         } else if (type == OVS_ACTION_ATTR_RECIRC && seen_ct) {
             program->end = MEGAFLOW_CT;
             program->recirc_id = nl_attr_get_u32(a);
+        } else if (type == OVS_ACTION_ATTR_DROP && !seen_ct
+                   && left == NLA_ALIGN(a->nla_len)) {
+            /* Says why, and is the only action. */
         } else if (type == OVS_ACTION_ATTR_LB_OUTPUT) {
             refuse(program, REASON_BOND);
             return;

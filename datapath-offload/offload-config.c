@@ -55,7 +55,7 @@ struct iface {
 struct port {
     struct hmap_node node;
     char *name;
-    char *dpif_type;
+    const char *dpif_type;          /* OVS's own: it compares addresses. */
     odp_port_t odp_port;
     struct config_nic *cnic;        /* Null if not attached. */
     nic_port_id id;
@@ -595,7 +595,7 @@ offload_config_port_added(struct netdev *netdev, const char *dpif_type,
     if (!port) {
         port = xzalloc(sizeof *port);
         port->name = xstrdup(netdev_get_name(netdev));
-        port->dpif_type = xstrdup(dpif_type);
+        port->dpif_type = dpif_type;
         port->odp_port = odp_port;
         ovs_mutex_lock(&ports_mutex);
         hmap_insert(&ports, &port->node, port_hash(dpif_type, odp_port));
@@ -622,7 +622,6 @@ offload_config_port_removed(const char *dpif_type, odp_port_t odp_port)
         hmap_remove(&ports, &port->node);
         ovs_mutex_unlock(&ports_mutex);
         free(port->name);
-        free(port->dpif_type);
         free(port);
     }
 }

@@ -54,7 +54,7 @@ add_megaflow(const struct match *match, const struct megaflow_program *program)
     ovs_u128 ufid = { .u32 = { ++next_ufid } };
     bool added;
 
-    return mf_mirror_put(&mirror, DP, &ufid, match, program, 0, &added);
+    return mf_mirror_put(&mirror, DP, &ufid, match, program, &added);
 }
 
 /* A match that every megaflow of the userspace datapath has. */
@@ -344,6 +344,8 @@ PROGRAM(put_ct_output, put_ct(buf, 0); put_output(buf);)
 PROGRAM(put_ct_alone, put_ct(buf, 0);)
 PROGRAM(put_recirc, nl_msg_put_u32(buf, OVS_ACTION_ATTR_RECIRC, 8);)
 PROGRAM(put_output_ct, put_output(buf); put_ct_recirc(buf);)
+PROGRAM(put_drop, nl_msg_put_u32(buf, OVS_ACTION_ATTR_DROP, 0);)
+PROGRAM(put_output_drop, put_output(buf); put_drop(buf);)
 PROGRAM(put_lb_output, nl_msg_put_u32(buf, OVS_ACTION_ATTR_LB_OUTPUT, 1);)
 
 START_TEST(test_programs)
@@ -363,6 +365,8 @@ START_TEST(test_programs)
         { put_ct_alone, MEGAFLOW_REFUSED, REASON_CT_OPTION },
         { put_recirc, MEGAFLOW_REFUSED, REASON_ACTION },
         { put_output_ct, MEGAFLOW_REFUSED, REASON_ACTION },
+        { put_drop, MEGAFLOW_DROP, REASON_NONE },
+        { put_output_drop, MEGAFLOW_REFUSED, REASON_ACTION },
         { put_lb_output, MEGAFLOW_REFUSED, REASON_BOND },
     };
 
@@ -438,6 +442,45 @@ START_TEST(test_statistics)
     mf_mirror_expire(&mirror, 5000 + MEGAFLOW_GRACE_MS);
     ck_assert_int_eq(mirror.unattributed_packets, 1);
     ck_assert_int_eq(mirror.unattributed_bytes, 100);
+}
+END_TEST
+
+/* A change with another mask, which OVS's ufid does not cover: the narrower one
+ * holds, and what was counted stays. */
+START_TEST(test_change)
+{
+    ovs_u128 ufid = { .u32 = { 77 } };
+    struct dpif_flow_stats stats;
+    struct megaflow *flow;
+    struct match match;
+    bool added;
+    int copy;
+
+    basic_match(&match, 0);
+    match.wc.masks.vlans[0].tci = htons(VLAN_VID_MASK | VLAN_CFI);
+    flow = mf_mirror_put(&mirror, DP, &ufid, &match, &to_ct, &added);
+    ck_assert(added);
+    megaflow_credit(flow, 3, 300, 1);
+    megaflow_claim(flow, 0, &copy, true, 1000, &stats);
+
+    match.wc.masks.vlans[0].tci = OVS_BE16_MAX;
+    ck_assert_ptr_eq(mf_mirror_put(&mirror, DP, &ufid, &match, &to_port,
+                                   &added), flow);
+    ck_assert(!added);
+    ck_assert_int_eq(flow->program.end, MEGAFLOW_OUTPUT);
+    minimatch_expand(&flow->match, &match);
+    ck_assert_int_eq(match.wc.masks.vlans[0].tci, OVS_BE16_MAX);
+    ck_assert_ptr_eq(mf_mirror_find(&mirror, DP, &ufid), flow);
+
+    megaflow_credit(flow, 1, 100, 1);
+    megaflow_claim(flow, 0, &copy, false, 2000, &stats);
+    ck_assert_int_eq(stats.n_packets, 4);
+
+    /* A wider one changes nothing. */
+    match.wc.masks.vlans[0].tci = 0;
+    mf_mirror_put(&mirror, DP, &ufid, &match, &to_ct, &added);
+    minimatch_expand(&flow->match, &match);
+    ck_assert_int_eq(match.wc.masks.vlans[0].tci, OVS_BE16_MAX);
 }
 END_TEST
 
@@ -712,6 +755,7 @@ main(void)
     tcase_add_test(tcase, test_refusals);
     tcase_add_test(tcase, test_programs);
     tcase_add_test(tcase, test_statistics);
+    tcase_add_test(tcase, test_change);
     suite_add_tcase(suite, tcase);
     tcase_add_loop_test(random, test_random, 0, 20);
     suite_add_tcase(suite, random);
