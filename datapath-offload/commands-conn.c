@@ -128,6 +128,7 @@ proto_name(uint8_t nw_proto)
 struct direction_info {
     bool offloaded;
     enum offload_reason reason;
+    const char *nic_says;           /* Or null. */
     uint64_t sw_packets, sw_bytes;
     uint64_t nic_packets, nic_bytes;
 };
@@ -142,9 +143,8 @@ get_directions(const struct tracked_conn *tc, struct direction_info info[2])
     }
     for (int dir = 0; dir < 2; dir++) {
         info[dir].offloaded = tracked_conn_is_carried(tc, dir);
-        info[dir].reason = (info[dir].offloaded ? REASON_NONE
-                            : tc->reason[dir] == REASON_NONE
-                            ? REASON_PENDING : tc->reason[dir]);
+        info[dir].reason = tracked_conn_get_reason(tc, dir,
+                                                   &info[dir].nic_says);
         info[dir].sw_packets = sw[dir].packets;
         info[dir].sw_bytes = sw[dir].bytes;
         info[dir].nic_packets = tc->carried[dir].packets;
@@ -170,6 +170,9 @@ direction_to_json(const struct tracked_conn *tc, int dir,
                     offload_json_uint(odp_to_u32(tc->ingress[dir].in_port)));
     json_object_put(o, "offloaded", json_boolean_create(info->offloaded));
     json_object_put_string(o, "reason", offload_reason_name(info->reason));
+    if (info->nic_says) {
+        json_object_put_string(o, "nic_says", info->nic_says);
+    }
     json_object_put(o, "sw_packets", offload_json_uint(info->sw_packets));
     json_object_put(o, "sw_bytes", offload_json_uint(info->sw_bytes));
     json_object_put(o, "nic_packets", offload_json_uint(info->nic_packets));
@@ -195,9 +198,6 @@ conn_to_json(const struct tracked_conn *tc)
                                        : "flat"));
     json_object_put(o, "orig", direction_to_json(tc, 0, &info[0]));
     json_object_put(o, "reply", direction_to_json(tc, 1, &info[1]));
-    if (tc->why) {
-        json_object_put_string(o, "nic_says", tc->why);
-    }
     return o;
 }
 
@@ -365,7 +365,7 @@ explain_conn(const struct tracked_conn *tc, struct why_ctx *ctx)
             add_why(ctx, conn_name(tc->nw_proto, tc->dl_type, tc->zone,
                                    &tc->tuple[0]),
                     names[dir], info[dir].reason,
-                    info[dir].offloaded ? NULL : nullable_xstrdup(tc->why));
+                    nullable_xstrdup(info[dir].nic_says));
         }
     }
 }

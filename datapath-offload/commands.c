@@ -86,11 +86,10 @@ count_conns(const struct engine *engine, struct conn_counts *counts)
             counts->n_offloaded++;
         } else {
             int dir = carried[0] ? 1 : 0;
-            enum offload_reason reason = tc->reason[dir];
+            const char *why;
 
             counts->n_partly += carried[0] || carried[1];
-            counts->by_reason[reason == REASON_NONE
-                              ? REASON_PENDING : reason]++;
+            counts->by_reason[tracked_conn_get_reason(tc, dir, &why)]++;
         }
         for (int dir = 0; dir < 2; dir++) {
             counts->packets += tc->carried[dir].packets;
@@ -128,6 +127,10 @@ show_json(const struct engine *engine, const struct conn_counts *counts)
                     offload_json_uint(engine->mirror.n_flows));
     json_object_put(top, "paths",
                     offload_json_uint(hmap_count(&engine->paths)));
+    json_object_put(top, "moved_packets",
+                    offload_json_uint(engine->mirror.moved_packets));
+    json_object_put(top, "moved_bytes",
+                    offload_json_uint(engine->mirror.moved_bytes));
     json_object_put(top, "unattributed_packets",
                     offload_json_uint(engine->mirror.unattributed_packets));
     json_object_put(top, "unattributed_bytes",
@@ -173,6 +176,8 @@ show_text(const struct engine *engine, const struct conn_counts *counts,
     }
     ds_put_format(ds, "megaflows: %"PRIuSIZE", paths: %"PRIuSIZE"\n",
                   engine->mirror.n_flows, hmap_count(&engine->paths));
+    ds_put_format(ds, "counts that came late: %"PRIu64" packets credited to "
+                  "a successor megaflow\n", engine->mirror.moved_packets);
     ds_put_format(ds, "unattributed: %"PRIu64" packets, %"PRIu64" bytes\n",
                   engine->mirror.unattributed_packets,
                   engine->mirror.unattributed_bytes);

@@ -193,10 +193,10 @@ struct tracked_conn {
     bool flushed;                   /* Withdraw once. */
     uint8_t reason[2];              /* enum offload_reason, by direction. */
     uint8_t blocked_reason[2];      /* Why additions failed, by direction. */
+    const char *blocked_why[2];     /* The NIC's words about that, or null. */
     uint8_t n_failed;               /* Failed additions in a row. */
     long long int blocked_ms[2];    /* Not tried again before this time. */
     long long int margin_ms;        /* Looked at so long before it expires. */
-    const char *why;                /* The NIC's words about it, or null. */
 
     struct offload_nic *onic;       /* Whose 'n_conns' counts it, or null. */
     struct nic_obj obj;             /* Module mode. */
@@ -228,6 +228,11 @@ void tracked_conn_wake_waiters(struct megaflow *flow);
 /* Returns true if some packets of the connection are carried by a NIC in
  * direction 'dir'. */
 bool tracked_conn_is_carried(const struct tracked_conn *, int dir);
+
+/* Returns why a NIC does not carry direction 'dir', REASON_NONE if it does.
+ * Stores in '*why' the NIC's own words about it, or null. */
+enum offload_reason tracked_conn_get_reason(const struct tracked_conn *,
+                                            int dir, const char **why);
 
 /* Returns a word for the state of the connection, as commands show it. */
 const char *tracked_conn_state_name(const struct tracked_conn *);

@@ -192,6 +192,8 @@ megaflow_set_successor(struct megaflow *flow, struct megaflow *heir)
     ovs_mutex_unlock(&flow->mutex);
 
     if (packets) {
+        flow->mirror->moved_packets += packets;
+        flow->mirror->moved_bytes += bytes;
         megaflow_credit(heir, packets, bytes, used_ms);
     }
 }
@@ -236,6 +238,7 @@ mf_mirror_add(struct mf_mirror *mirror, uint32_t dp, const ovs_u128 *ufid,
     flow->slot = mf_mirror_get_slot(mirror, dp,
                                     match->flow.in_port.odp_port,
                                     match->flow.recirc_id);
+    flow->mirror = mirror;
     flow->dp = dp;
     flow->ufid = *ufid;
     minimatch_init(&flow->match, match);
@@ -486,6 +489,10 @@ void
 megaflow_credit(struct megaflow *flow, uint64_t packets, uint64_t bytes,
                    long long int used_ms)
 {
+    if (!flow->live && flow->successor) {
+        flow->mirror->moved_packets += packets;
+        flow->mirror->moved_bytes += bytes;
+    }
     while (!flow->live && flow->successor) {
         flow = flow->successor;
     }

@@ -72,6 +72,7 @@ struct megaflow {
     struct cmap_node ufid_node;     /* In mirror's 'by_ufid', if 'live'. */
     struct hmap_node table_node;    /* In subtable's 'flows', if 'live'. */
     struct ovs_list dead_node;      /* In slot's 'dead', if not 'live'. */
+    struct mf_mirror *mirror;
     struct mf_slot *slot;
     struct mf_subtable *table;  /* Null if not 'live'. */
     uint32_t dp;                    /* As in 'slot'. */
@@ -121,6 +122,10 @@ struct mf_mirror {
     struct cmap by_ufid;
     struct hmap slots;
     size_t n_flows;                 /* Live ones. */
+
+    /* Counts that came late: credited to successors, or to nobody. */
+    uint64_t moved_packets;
+    uint64_t moved_bytes;
     uint64_t unattributed_packets;
     uint64_t unattributed_bytes;
 };

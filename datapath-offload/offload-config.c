@@ -763,7 +763,7 @@ offload_config_for_each_port(void (*cb)(const struct offload_port_info *,
                        : "hw-offload is false")
                     : !is_userspace(port->dpif_type)
                     ? "not a port of the userspace datapath"
-                    : !iface || !iface->nic
+                    : !iface || !iface->nic || !shash_find(&nics, iface->nic)
                     ? "other_config:nic names no NIC"
                     : "the NIC did not take it"),
         };

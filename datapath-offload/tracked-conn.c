@@ -67,7 +67,6 @@ static void
 set_reason(struct tracked_conn *tc, enum offload_reason reason)
 {
     tc->reason[0] = tc->reason[1] = reason;
-    tc->why = NULL;
 }
 
 /* Returns true if something of 'tc' may be in a NIC. */
@@ -238,7 +237,7 @@ conn_path_set_wanted(struct conn_path *cp, bool wanted)
     }
 }
 
-/* Makes direction 'dir' of 'tc' use 'path'. */
+/* Makes direction 'dir' of 'tc' use 'path'; the caller tells the NIC. */
 static void
 use_path(struct tracked_conn *tc, int dir, struct path *path)
 {
@@ -246,7 +245,7 @@ use_path(struct tracked_conn *tc, int dir, struct path *path)
 
     LIST_FOR_EACH (cp, conn_node, &tc->paths) {
         if (cp->path == path && cp->dir == dir) {
-            conn_path_set_wanted(cp, true);
+            cp->wanted = true;
             return;
         }
     }
@@ -267,9 +266,24 @@ use_path(struct tracked_conn *tc, int dir, struct path *path)
     cp->conn = tc;
     cp->dir = dir;
     cp->path = path;
+    cp->wanted = true;
     ovs_list_push_back(&tc->paths, &cp->conn_node);
     ovs_list_push_back(&path->uses, &cp->path_node);
-    conn_path_set_wanted(cp, true);
+}
+
+/* Returns true if rules of direction 'dir' are still being removed.  Others may
+ * match the same, so they must wait. */
+static bool
+is_draining(const struct tracked_conn *tc, int dir)
+{
+    const struct conn_path *cp;
+
+    LIST_FOR_EACH (cp, conn_node, &tc->paths) {
+        if (cp->dir == dir && !cp->wanted && !nic_obj_is_gone(&cp->obj)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Nothing of 'tc' should be in a NIC. */
@@ -487,7 +501,6 @@ tracked_conn_recompute(struct tracked_conn *tc)
         set_reason(tc, reason != REASON_NONE ? reason : REASON_PENDING);
         want_nothing(tc);
     } else {
-        tc->why = NULL;
         LIST_FOR_EACH (cp, conn_node, &tc->paths) {
             cp->wanted = false;
         }
@@ -496,6 +509,11 @@ tracked_conn_recompute(struct tracked_conn *tc)
         LIST_FOR_EACH_SAFE (cp, conn_node, &tc->paths) {
             if (!cp->wanted) {
                 conn_path_set_wanted(cp, false);
+            }
+        }
+        LIST_FOR_EACH (cp, conn_node, &tc->paths) {
+            if (cp->wanted && !is_draining(tc, cp->dir)) {
+                conn_path_set_wanted(cp, true);
             }
         }
         if (tc->onic) {
@@ -602,7 +620,7 @@ block(struct tracked_conn *tc, int dir, const struct nic_obj *obj)
 
     tc->blocked_ms[dir] = tc->engine->now_ms + delay_ms;
     tc->blocked_reason[dir] = tc->reason[dir] = obj->reason;
-    tc->why = obj->why;
+    tc->blocked_why[dir] = obj->why;
 }
 
 void
@@ -632,6 +650,10 @@ tracked_conn_obj_changed(struct tracked_conn *tc, struct nic_obj *obj)
             conn_path_set_wanted(cp, false);
         } else if (!cp->wanted && nic_obj_is_gone(obj)) {
             conn_path_free(cp);
+            if (!ovs_list_is_empty(&tc->paths)) {
+                /* Another may have waited for it. */
+                tracked_conn_mark_dirty(tc);
+            }
         }
     } else if (failed) {
         block(tc, 0, obj);
@@ -832,6 +854,40 @@ tracked_conn_is_carried(const struct tracked_conn *tc, int dir)
         }
     }
     return false;
+}
+
+enum offload_reason
+tracked_conn_get_reason(const struct tracked_conn *tc, int dir,
+                        const char **why)
+{
+    enum offload_reason reason = tc->reason[dir];
+    const struct conn_path *cp;
+
+    *why = NULL;
+    if (tracked_conn_is_carried(tc, dir)) {
+        return REASON_NONE;
+    } else if (reason != REASON_NONE) {
+        if (reason == tc->blocked_reason[dir]) {
+            *why = tc->blocked_why[dir];
+        }
+        return reason;
+    }
+
+    /* A megaflow's rule may be what is missing. */
+    LIST_FOR_EACH (cp, conn_node, &tc->paths) {
+        if (cp->dir != dir || !cp->path->module) {
+            continue;
+        }
+        for (size_t i = 0; i < cp->path->n_stages; i++) {
+            const struct module_rule *rule = cp->path->stages[i].flow->rule;
+
+            if (rule && nic_obj_is_gone(&rule->obj) && rule->obj.n_failed) {
+                *why = rule->obj.why;
+                return rule->obj.reason;
+            }
+        }
+    }
+    return REASON_PENDING;
 }
 
 const char *
