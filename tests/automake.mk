@@ -42,11 +42,28 @@ EXTRA_DIST += \
 	tests/nic-emu-test.h \
 	tests/nic-test.h \
 	tests/tsan.supp
+
+# The twin test.  'make check-long' runs it for an hour.
+TESTS += tests/twin.sh
+EXTRA_DIST += \
+	tests/twin.sh \
+	tests/twin/compare.py \
+	tests/twin/fixed.py \
+	tests/twin/packets.py \
+	tests/twin/runner.py \
+	tests/twin/scenario.py \
+	tests/twin/shrink.py \
+	tests/twin/twin.py \
+	tests/twin/vswitchd.py
+
 # Check enforces its own time limits only where it forks.
 LOG_COMPILER = timeout
 AM_LOG_FLAGS = --kill-after=10 900
 TESTS_ENVIRONMENT = \
 	ovs_builddir='$(ovs_builddir)'; export ovs_builddir; \
+	ovs_srcdir='$(ovs_srcdir)'; export ovs_srcdir; \
+	srcdir='$(srcdir)'; export srcdir; \
+	abs_top_builddir='$(abs_top_builddir)'; export abs_top_builddir; \
 	NM='$(NM)'; export NM; \
 	CC='$(CC)'; export CC; \
 	CK_DEFAULT_TIMEOUT=$${CK_DEFAULT_TIMEOUT-120}; \
@@ -54,6 +71,7 @@ TESTS_ENVIRONMENT = \
 	if test $(handoff_sanitizers) != none; then \
 	    CK_FORK=no; export CK_FORK; \
 	    CT_SEEDS=$${CT_SEEDS-200}; export CT_SEEDS; \
+	    TWIN_COUNT=$${TWIN_COUNT-24}; export TWIN_COUNT; \
 	fi; \
 	$(sanitizer_environment)
 sanitizer_environment = \
@@ -67,21 +85,24 @@ sanitizer_environment = \
 
 # Autotest.  The macros of OVS come from its source tree.
 COMMON_AT = \
-	tests/handoff-macros.at
+	tests/handoff-macros.at \
+	tests/offload-macros.at
 TESTSUITE_AT = \
 	tests/testsuite.at \
+	tests/offload-commands.at \
 	tests/nic-emu.at \
 	tests/offload-stats.at \
 	tests/offload-refused.at \
-	tests/offload-macros.at \
 	tests/offload.at \
 	tests/vswitchd.at
 SYSTEM_TESTSUITE_AT = \
 	tests/system-testsuite.at \
+	tests/system-offload.at \
 	tests/system-macros.at \
 	tests/system-vswitchd.at
 EXTRA_DIST += \
 	tests/atlocal.in \
+	tests/transfer.py \
 	tests/packet.py \
 	$(COMMON_AT) \
 	$(TESTSUITE_AT) \
@@ -138,6 +159,9 @@ check-autotest: tests/testsuite $(autotest_programs)
 	$(SHELL) tests/testsuite -C tests AUTOTEST_PATH='$(autotest_path)' \
 		$(TESTSUITE_JOBS) $(TESTSUITEFLAGS)
 
+check-long: $(autotest_programs)
+	$(TESTS_ENVIRONMENT) TWIN_SECONDS=3600 $(srcdir)/tests/twin.sh
+
 check-system: tests/system-testsuite $(autotest_programs)
 	@if test "`id -u`" != 0; then \
 	    echo "make check-system: must be run as root" >&2; exit 1; fi
@@ -148,4 +172,4 @@ check-system: tests/system-testsuite $(autotest_programs)
 clean-local:
 	rm -rf tests/testsuite.dir tests/testsuite.log \
 		tests/system-testsuite.dir tests/system-testsuite.log
-.PHONY: check-autotest check-system check-unit
+.PHONY: check-autotest check-long check-system check-unit

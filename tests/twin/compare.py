@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Comparing what two switches made of the same case.
+
+Three things must be equal: the frames that left each port, in order; the
+connections in conntrack, with the TCP state of both sides; and at rest the
+counters of each OpenFlow flow.  Exceptions are the permitted differences of
+the design's section 8, which are counted by their number:
+
+    1   a NIC that does not check windows carries what stock calls +inv
+    5   a FIN or RST of an offloaded connection is forwarded as established
+        while it is judged
+
+Both apply only to packets that the script marks with that number ('permit').
+The rest of the list needs nothing here: scripts wait where 2 would apply,
+packets that are injected one by one have no 3, and 4 is why statistics are
+asked for until they are equal.
+"""
+
+import re
+
+import packets as pk
+
+# A FIN that nothing follows is believed to be acknowledged: the NIC may
+# have carried the acknowledgment: part of permitted difference 5.
+UNSEEN_ACK = "5 (FIN without ACK)"
+
+# What the NIC counted was known only when the megaflow was deleted already.
+LATE_COUNTS = "4 (late counts)"
+
+# A connection that expires within this time may be gone in one switch and not
+# in the other, as they do not start at the same time, in seconds.
+EXPIRY_SLACK = 4
+
+# How much the time to live of a connection may differ, in seconds, besides
+# what the run took.
+TIMEOUT_SLACK = 3
+
+
+class Report:
+    """Differences found in one case, by kind, and permitted ones counted."""
+
+    def __init__(self):
+        self.output = []
+        self.conntrack = []
+        self.stats = []
+        self.permitted = {}
+
+    def all(self):
+        return self.output + self.conntrack + self.stats
+
+    def permit(self, number, count):
+        self.permitted[number] = self.permitted.get(number, 0) + count
+
+
+# Output.
+
+def permits(case):
+    """Returns which packets are marked, a dictionary from identification to
+    number."""
+    return {pk.ident(bytes.fromhex(op["hex"])): op["permit"]
+            for ops in case.phases for op in ops if op.get("permit")}
+
+
+def compare_output(case, stock, ours, offloads, report):
+    """'stock' and 'ours' are lists of frames by port."""
+    marked = permits(case) if offloads else {}
+    for port in stock:
+        a, b = stock[port], ours[port]
+        if a == b:
+            continue
+        if marked:
+            extra = [pk.ident(frame) for frame in b
+                     if pk.ident(frame) in marked]
+            missing = [pk.ident(frame) for frame in a
+                       if pk.ident(frame) in marked]
+            if extra != missing:
+                for number in set(extra + missing):
+                    report.permit(marked[number], abs(
+                        extra.count(number) - missing.count(number)))
+                a = [f for f in a if pk.ident(f) not in marked]
+                b = [f for f in b if pk.ident(f) not in marked]
+        if a != b:
+            report.output.append(describe_output(port, a, b))
+
+
+def describe_output(port, a, b):
+    same = 0
+    while same < min(len(a), len(b)) and a[same] == b[same]:
+        same += 1
+    lines = ["port %s: %d packets instead of %d, equal up to packet %d"
+             % (port, len(b), len(a), same)]
+    for name, frames in (("expected", a), ("got", b)):
+        lines += ["    %-8s  %s" % (name, pk.describe(frame))
+                  for frame in frames[same:same + 3]]
+        if same >= len(frames):
+            lines.append("    %-8s  nothing more" % name)
+    return "\n".join(lines)
+
+
+def compare_errors(stock, ours, report):
+    """'stock' and 'ours' are replies to injections."""
+    if stock != ours:
+        report.output.append("injection failed: expected %s, got %s"
+                             % (stock, ours))
+
+
+# Conntrack.
+
+def parse_conntrack(lines):
+    """Returns the connections by zone: a dictionary from the text that tells
+    who they are to (text that must be equal, time to live)."""
+    zones = {}
+    for line in lines:
+        zone = re.search(r",zone=(\d+)", line)
+        timeout = re.search(r",timeout=(\d+)", line)
+        key = re.sub(r",protoinfo=.*", "", line)
+        key = re.sub(r",(id|timeout|zone|start)=[^,()]*", "", key)
+        rest = re.search(r",protoinfo=.*", line)
+        zones.setdefault(int(zone.group(1)) if zone else 0, {})[key] = (
+            rest.group(0) if rest else "",
+            int(timeout.group(1)) if timeout else 0)
+    return zones
+
+
+def compare_conntrack(zone, stock, ours, seconds, offloads, report):
+    """'stock' and 'ours' come from parse_conntrack().  The case took
+    'seconds'."""
+    report.permitted.pop(UNSEEN_ACK, None)
+    a, b = stock.get(zone, {}), ours.get(zone, {})
+    for key in sorted(set(a) | set(b)):
+        state_a, left_a = a.get(key, ("not there", 0))
+        state_b, left_b = b.get(key, ("not there", 0))
+        if "not there" in (state_a, state_b):
+            if max(left_a, left_b) <= EXPIRY_SLACK + seconds:
+                continue
+        if (offloads and state_a != state_b
+                and state_a.replace("CLOSING", "FIN_WAIT_2") == state_b):
+            report.permit(UNSEEN_ACK, 1)
+        elif state_a != state_b:
+            report.conntrack.append("conntrack %s\n    expected  %s\n"
+                                    "    got       %s"
+                                    % (key, state_a, state_b))
+        elif abs(left_a - left_b) > TIMEOUT_SLACK + seconds:
+            report.conntrack.append("conntrack %s\n    expected  to expire "
+                                    "in %d s\n    got       in %d s"
+                                    % (key, left_a, left_b))
+
+
+# Statistics.
+
+def parse_flows(lines, base={}):
+    """Returns (packets, bytes) by flow, less what 'base' says of it."""
+    flows = {}
+    for line in lines:
+        packets = int(re.search(r"n_packets=(\d+)", line).group(1))
+        n_bytes = int(re.search(r"n_bytes=(\d+)", line).group(1))
+        key = re.sub(r"(duration|n_packets|n_bytes|cookie)=[^,]*, ", "",
+                     line)
+        before = base.get(key, (0, 0))
+        flows[key] = packets - before[0], n_bytes - before[1]
+    return flows
+
+
+def compare_flows(stock, ours, report, late=0):
+    """Compares counts.  Those of a flow may differ by 'late' packets, which the
+    NIC counted when their megaflow was gone: permitted difference 4."""
+    for key in sorted(set(stock) | set(ours)):
+        if stock.get(key) != ours.get(key):
+            if (late and key in stock and key in ours
+                    and abs(stock[key][0] - ours[key][0]) <= late):
+                report.permit(LATE_COUNTS, 1)
+                continue
+            report.stats.append("flow %s\n    expected  %s\n    got       %s"
+                                % (key, describe_count(stock.get(key)),
+                                   describe_count(ours.get(key))))
+
+
+def describe_count(count):
+    return "%d packets, %d bytes" % count if count else "not there"

@@ -1,0 +1,362 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Running cases on several switches at once.
+
+Up to as many cases as a switch has slots run together: a *round*.  All
+switches do the same phase at the same time; within a phase they are
+independent of each other.  Packets of different cases are injected in turn,
+those of one case strictly one after the other.
+"""
+
+import concurrent.futures
+import time
+
+import compare
+import scenario
+import vswitchd
+
+# How long statistics and judgements may take to be at rest, in seconds.
+REST_TIMEOUT = 8
+POLL_INTERVAL = .15
+
+
+class Result:
+    """What came out of one case."""
+
+    def __init__(self, case, labels):
+        self.case = case
+        self.reports = {label: compare.Report() for label in labels}
+        self.carried = {label: 0 for label in labels}
+        self.reasons = {label: {} for label in labels}
+
+    def failed(self):
+        return any(report.all() for report in self.reports.values())
+
+    def kinds(self):
+        """Returns which kinds of differences there are."""
+        return {kind for report in self.reports.values()
+                for kind in ("output", "conntrack", "stats")
+                if getattr(report, kind)}
+
+
+class Runner:
+    """'switches' begins with stock's, to which the others are compared."""
+
+    def __init__(self, switches):
+        self.switches = switches
+        self.stock = switches[0]
+        self.others = switches[1:]
+        self.negative = set()
+        self.pool = concurrent.futures.ThreadPoolExecutor(len(switches))
+
+    def each(self, function, switches=None):
+        """Calls 'function' with each switch, at the same time.  Returns the
+        results by label."""
+        switches = self.switches if switches is None else switches
+        futures = {s.label: self.pool.submit(function, s) for s in switches}
+        # All must end before an exception is passed on.
+        concurrent.futures.wait(futures.values())
+        return {label: f.result() for label, f in futures.items()}
+
+    def run(self, cases, quick=False):
+        """Runs 'cases', at most one per slot, and returns a list of
+        Results.  'quick' stops at the first difference in output, and does
+        not look at anything else then."""
+        started = time.monotonic()
+        slots = list(enumerate(cases))
+        results = [Result(case, [s.label for s in self.others])
+                   for case in cases]
+        # A NIC that resets forgets what it has counted.
+        lossy = any(case.has_event("nic", "reset") for case in cases)
+        self.base = self.each(lambda switch: prepare(switch, slots))
+        self.late_before = self.each(late_packets, self.others)
+        self.check_base(results)
+        for phase in range(scenario.N_PHASES):
+            errors = self.each(lambda switch: run_phase(switch, slots, phase))
+            self.compare_errors(errors, results)
+            if phase == scenario.SETTLE_PHASE:
+                changing = [slot for slot, case in slots
+                            if changes_flows(case, phase) and not lossy]
+                self.wait_for_stats(slots, results, changing)
+                self.each(self.note_carried(slots, results), self.others)
+            self.each(lambda switch: end_phase(switch, slots, phase))
+            if phase == scenario.JUDGE_PHASE:
+                self.each(wait_for_judgement, self.others)
+        self.compare_outputs(slots, results)
+        if not (quick and all(r.failed() for r in results)):
+            self.wait_for_rest(slots, results, started, lossy)
+        for slot, _ in slots:
+            for result in results[slot].reports.values():
+                result.output = list(dict.fromkeys(result.output))
+        return results
+
+    # Comparing.
+
+    def check_base(self, results):
+        """When the megaflows of the last case were deleted, OVS's own flows
+        got what was left to count.  It must not have been negative."""
+        for switch in self.others:
+            for slot, flows in self.base[switch.label].items():
+                report = results[slot].reports[switch.label]
+                report.output += [
+                    "after the last case in this slot: %s: %s" % (
+                        flow, compare.describe_count(count))
+                    for flow, count in flows.items()
+                    if max(count) >= 1 << 62
+                    and (switch.label, slot, flow) not in self.negative]
+                self.negative |= {(switch.label, slot, flow)
+                                  for flow, count in flows.items()
+                                  if max(count) >= 1 << 62}
+
+    def compare_errors(self, errors, results):
+        stock = errors[self.stock.label]
+        for switch in self.others:
+            for slot, result in enumerate(results):
+                compare.compare_errors(stock[slot],
+                                       errors[switch.label][slot],
+                                       result.reports[switch.label])
+
+    def compare_outputs(self, slots, results):
+        outputs = self.each(lambda switch: [switch.read_output(slot)
+                                            for slot, _ in slots])
+        stock = outputs[self.stock.label]
+        for switch in self.others:
+            for slot, case in slots:
+                compare.compare_output(case, stock[slot],
+                                       outputs[switch.label][slot],
+                                       switch.nic is not None,
+                                       results[slot].reports[switch.label])
+
+    def compare_stats(self, todo, results, late=None):
+        """Compares statistics of the slots in 'todo', by label.  Takes those
+        out that are equal, but for 'late' packets, by label."""
+        slots = sorted(set().union(*todo.values()))
+        flows = self.each(lambda switch: {
+            slot: compare.parse_flows(switch.flows(slot),
+                                      self.base[switch.label][slot])
+            for slot in slots
+            if switch is self.stock or slot in todo[switch.label]})
+        stock = flows[self.stock.label]
+        for label in todo:
+            for slot in list(todo[label]):
+                report = results[slot].reports[label]
+                report.stats = []
+                compare.compare_flows(stock[slot], flows[label][slot], report,
+                                      (late or {}).get(label, 0))
+                if not report.stats:
+                    todo[label].remove(slot)
+
+    def wait_for_stats(self, slots, results, wanted):
+        """Waits until the statistics of the slots in 'wanted' are equal.  What
+        is different then will still be different in the end."""
+        todo = {switch.label: set(wanted) for switch in self.others}
+        if wanted:
+            self.each(lambda switch: switch.revalidate())
+        deadline = time.monotonic() + REST_TIMEOUT
+        while any(todo.values()) and time.monotonic() < deadline:
+            self.compare_stats(todo, results)
+            self.pause(todo)
+        for slot in wanted:
+            for report in results[slot].reports.values():
+                report.stats = []
+
+    def wait_for_rest(self, slots, results, started, lossy):
+        """Waits until conntrack and, unless 'lossy', statistics are equal."""
+        seconds = time.monotonic() - started
+        stats = {switch.label: {slot for slot, case in slots
+                                if not lossy
+                                and self.stats_count(case, results[slot],
+                                                     switch.label)}
+                 for switch in self.others}
+        entries = {switch.label: {slot for slot, _ in slots}
+                   for switch in self.others}
+        equal = {label: set(slots) for label, slots in stats.items()}
+        self.each(lambda switch: switch.revalidate())
+        deadline = time.monotonic() + REST_TIMEOUT
+        while True:
+            late = time.monotonic() > deadline
+            if any(entries.values()):
+                self.compare_entries(entries, slots, results, seconds)
+            if any(stats.values()):
+                self.compare_stats(stats, results)
+            if late or not (any(entries.values()) or any(stats.values())):
+                break
+            self.pause(stats)
+
+        self.each(self.note_carried(slots, results), self.others)
+
+        # What was not counted yet must not be left to cases that follow.
+        if lossy or any(stats.values()):
+            self.each(drain, self.others)
+
+        # What was counted must not change when megaflows go.
+        for label in equal:
+            equal[label] -= stats[label]
+        self.each(lambda switch: switch.purge())
+        if any(equal.values()):
+            self.compare_stats(equal, results)
+        for label in equal:
+            for slot in equal[label]:
+                report = results[slot].reports[label]
+                report.stats = ["after deletion of megaflows: " + text
+                                for text in report.stats]
+
+    @staticmethod
+    def stats_count(case, result, label):
+        """Whether statistics can be compared: not if permitted differences
+        made other packets pass."""
+        return (case.compare_stats
+                and not set(result.reports[label].permitted)
+                - {compare.UNSEEN_ACK, compare.LATE_COUNTS})
+
+    @staticmethod
+    def pause(todo):
+        """Nothing tells when counters come to rest."""
+        if any(todo.values()):
+            time.sleep(POLL_INTERVAL)
+
+    def compare_entries(self, todo, slots, results, seconds):
+        dumps = self.each(lambda switch: compare.parse_conntrack(
+            switch.conntrack()))
+        stock = dumps[self.stock.label]
+        for label in todo:
+            for slot in list(todo[label]):
+                report = results[slot].reports[label]
+                report.conntrack = []
+                offloads = label != "off"
+                compare.compare_conntrack(
+                    results[slot].case.zone(slot), stock, dumps[label],
+                    seconds, offloads, report)
+                if not report.conntrack:
+                    todo[label].remove(slot)
+
+    # Coverage.
+
+    @staticmethod
+    def note_carried(slots, results):
+        """Returns a function that notes of a switch how many packets of each
+        case NICs have carried, as far as connections know it."""
+        def note(switch):
+            by_zone = {case.zone(slot): results[slot] for slot, case in slots}
+            carried = {}
+            for conn in switch.connections():
+                result = by_zone.get(conn["zone"])
+                if result is None:
+                    continue
+                for direction in ("orig", "reply"):
+                    n = conn[direction]["nic_packets"]
+                    reason = conn[direction]["reason"]
+                    carried[result] = carried.get(result, 0) + n
+                    reasons = result.reasons[switch.label]
+                    if not n:
+                        reasons[reason] = reasons.get(reason, 0) + 1
+            for result, n in carried.items():
+                result.carried[switch.label] = max(
+                    result.carried[switch.label], n)
+        return note
+
+
+# What one switch does.
+
+def render(text, case, slot, switch):
+    """Fills in what depends on slot and switch."""
+    if "{" not in text:
+        return text
+    text = text.replace("{zone}", str(case.zone(slot)))
+    text = text.replace("{mode}", switch.mode)
+    for port, number in vswitchd.PORTS.items():
+        text = text.replace("{%s}" % port, str(number))
+    return text
+
+
+def prepare(switch, slots):
+    """Makes the switch as if nothing had happened before.  Returns the
+    counters of flows at the beginning, by slot: OVS has some of its own."""
+    for slot, case in slots:
+        switch.set_flows(slot, [])
+    switch.command("revalidator/purge")
+    # OVS holds back fragments for up to 15 s, and sends them with whatever
+    # comes then.
+    switch.reset(reassemble=all(case.reassemble for _, case in slots))
+    switch.sync()
+    for slot, case in slots:
+        switch.set_flows(slot, [render(flow, case, slot, switch)
+                                for flow in case.flows])
+        switch.read_output(slot)
+    switch.sync()
+    return {slot: compare.parse_flows(switch.flows(slot)) for slot, _ in slots}
+
+
+def control(switch, slot, case, event):
+    switch.control(slot, [render(word, case, slot, switch)
+                          for word in event])
+
+
+def run_phase(switch, slots, phase):
+    """Runs the operations of 'phase'.  Returns the errors of injections, a
+    list per slot."""
+    errors = [[] for _ in slots]
+    longest = max(len(case.phases[phase]) for _, case in slots)
+    for i in range(longest):
+        wave = []
+        for slot, case in slots:
+            if i >= len(case.phases[phase]):
+                continue
+            op = case.phases[phase][i]
+            if "event" in op:
+                control(switch, slot, case, op["event"])
+            else:
+                wave.append((slot, op["port"], op["hex"]))
+        if wave:
+            for (slot, _, _), error in zip(wave, switch.inject(wave)):
+                if error:
+                    errors[slot].append(error.replace(
+                        switch.bridge(slot), "bridge").strip())
+    return errors
+
+
+def changes_flows(case, phase):
+    """Whether megaflows go at the end of 'phase'."""
+    return any(op["event"][0] in ("flow", "del-port")
+               for op in case.ends[phase])
+
+
+def end_phase(switch, slots, phase):
+    """Carries out the events at the end of 'phase' and waits until the switch
+    has followed."""
+    switch.flush_packets()
+    for slot, case in slots:
+        for op in case.ends[phase]:
+            control(switch, slot, case, op["event"])
+    switch.sync()
+
+
+def drain(switch):
+    """Waits as long as statistics may lag.  Nothing tells when those that
+    will never be equal come to rest."""
+    if switch.nic is None:
+        return
+    period_ms = max([nic["stats_period_ms"] for nic in switch.show()["nics"]],
+                    default=0)
+    time.sleep(period_ms / 1000 + 1)
+    switch.revalidate()
+
+
+def wait_for_judgement(switch):
+    """Waits until no FIN or RST is being judged any more."""
+    deadline = time.monotonic() + REST_TIMEOUT
+    while time.monotonic() < deadline:
+        states = {conn["state"] for conn in switch.connections()}
+        if not states & {"judging", "withdrawing"}:
+            return
+        time.sleep(POLL_INTERVAL)
+    raise vswitchd.SwitchError("%s: connections are still being judged"
+                               % switch.label)
+
+
+def late_packets(switch):
+    """Returns the number of packets that the NIC counted when their megaflow
+    was gone already."""
+    if switch.nic is None:
+        return 0
+    shown = switch.show()
+    return shown["moved_packets"] + shown["unattributed_packets"]
