@@ -744,6 +744,13 @@ engine_flow_stats(const struct engine *engine, uint32_t dp,
     return true;
 }
 
+bool
+engine_has_megaflow(const struct engine *engine, uint32_t dp,
+                    const ovs_u128 *ufid)
+{
+    return mf_mirror_find(&engine->mirror, dp, ufid) != NULL;
+}
+
 unsigned int
 engine_port_n_flows(const struct engine *engine, uint32_t dp,
                     odp_port_t odp_port)

@@ -127,6 +127,10 @@ bool engine_flow_stats(const struct engine *, uint32_t dp,
                        const void *copy, bool fresh, long long int now_ms,
                        struct dpif_flow_stats *stats, bool *offloaded);
 
+/* Returns true if the megaflow is known. */
+bool engine_has_megaflow(const struct engine *, uint32_t dp,
+                         const ovs_u128 *ufid);
+
 /* The rest requires the engine's mutex. */
 
 /* Changes the configuration. */

@@ -554,6 +554,10 @@ reconcile_port(struct port *port)
                                ? shash_find_data(&nics, iface->nic) : NULL);
     bool was_ours = port->cnic != NULL;
 
+    if (port->cnic && !iface && !port->cnic->removing) {
+        /* OVS is about to remove the port. */
+        return false;
+    }
     if (cnic && cnic->removing) {
         cnic = NULL;
     }

@@ -80,8 +80,8 @@ static int
 hooked_flow_del(struct netdev *netdev, const ovs_u128 *ufid,
                 struct dpif_flow_stats *stats)
 {
-    if (!provider_owns(netdev)) {
-        provider_flow_gone(netdev, ufid);
+    if (!provider_owns(netdev) && provider_flow_gone(netdev, ufid)) {
+        return 0;
     }
     return netdev_flow_del(netdev, ufid, stats);
 }

@@ -117,12 +117,16 @@ provider_owns(const struct netdev *netdev)
                       &netdev->flow_api) == &provider;
 }
 
-void
+bool
 provider_flow_gone(struct netdev *netdev, const ovs_u128 *ufid)
 {
-    if (engine) {
-        engine_push_megaflow_del(engine, netdev_dp(netdev), ufid);
+    uint32_t dp = netdev_dp(netdev);
+
+    if (!engine || !engine_has_megaflow(engine, dp, ufid)) {
+        return false;
     }
+    engine_push_megaflow_del(engine, dp, ufid);
+    return true;
 }
 
 int

@@ -36,9 +36,9 @@ int provider_flow_get(struct netdev *netdev, const ovs_u128 *ufid,
                       unsigned int pmd_id, const void *copy, bool fresh,
                       struct dpif_flow_stats *, struct dpif_flow_attrs *);
 
-/* A megaflow of a port that is not ours now, but may have been, was
- * removed. */
-void provider_flow_gone(struct netdev *netdev, const ovs_u128 *ufid);
+/* A megaflow of a port that is not ours now was removed.  Returns true if it
+ * was handed to us when the port was: then nobody else knows of it. */
+bool provider_flow_gone(struct netdev *netdev, const ovs_u128 *ufid);
 
 /* Hands all megaflows that start at datapath port 'odp_port' to the provider:
  * OVS does so only when it installs them.  In ovs-dpif-netdev.c. */
