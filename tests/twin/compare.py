@@ -44,6 +44,7 @@ class Report:
         self.conntrack = []
         self.stats = []
         self.permitted = {}
+        self.uncounted = 0
 
     def all(self):
         return self.output + self.conntrack + self.stats
