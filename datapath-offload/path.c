@@ -263,6 +263,9 @@ compose_stage(struct compose_ctx *ctx, uint32_t recirc_id,
     slot = mf_mirror_get_slot(ctx->mirror, subject->dp,
                               subject->ingress->in_port, recirc_id);
     mf_mirror_lookup(slot, &probe, collect_flow, &stage);
+    if (ctx->set->n_visited < ARRAY_SIZE(ctx->set->visited)) {
+        ctx->set->visited[ctx->set->n_visited++] = slot;
+    }
     if (stage.overflow) {
         refuse(ctx, REASON_TOO_DEEP, NULL);
     }
@@ -288,7 +291,7 @@ path_compose(struct mf_mirror *mirror, const struct path_subject *subject,
     };
     struct flow_probe probe;
 
-    set->n_chains = set->n_waits = 0;
+    set->n_chains = set->n_waits = set->n_visited = 0;
     set->reason = REASON_NONE;
     set->culprit = NULL;
 

@@ -70,6 +70,11 @@ struct path_set {
     struct mf_slot *waits[PATH_MAX_STAGES];
     size_t n_waits;
 
+    /* All slots that were looked at: a change of what is in them may lift a
+     * refusal. */
+    struct mf_slot *visited[PATH_MAX_STAGES];
+    size_t n_visited;
+
     /* Why there is no chain, or not more of them.  'culprit' is the megaflow
      * that is refused, if it is one. */
     enum offload_reason reason;

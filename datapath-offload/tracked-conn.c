@@ -453,6 +453,11 @@ recompute_direction(struct tracked_conn *tc, int dir)
             tc->reason[dir] = reason;
         }
     }
+    if (tc->reason[dir] != REASON_NONE) {
+        for (size_t i = 0; i < set.n_visited; i++) {
+            add_wait(tc, dir, set.visited[i]);
+        }
+    }
     return n;
 }
 
