@@ -38,7 +38,6 @@ VLOG_DEFINE_THIS_MODULE(offload_config);
 struct config_nic {
     struct nic *nic;
     char *config;                   /* As last applied. */
-    char *rejected;                 /* Last value that was refused, or null. */
     bool removing;
     bool mark;
 };
@@ -310,7 +309,6 @@ close_nic(struct config_nic *cnic)
 {
     cnic->nic->class->close(cnic->nic);
     free(cnic->config);
-    free(cnic->rejected);
     free(cnic);
 }
 

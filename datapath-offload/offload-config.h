@@ -15,8 +15,7 @@
  * NIC in other_config:nic.  Ownership is decided before OVS's own providers
  * see the port.
  *
- * Thread-safety: main thread only, except offload_config_find_port() and
- * offload_config_port_is_claimed().
+ * Thread-safety: main thread only, except offload_config_find_port().
  */
 
 #include <stdbool.h>
