@@ -150,9 +150,10 @@ TESTSUITE_JOBS = -j2
 
 check-local: check-autotest
 
-# The unit tests alone.
+# The unit tests alone: they need no program of OVS.
 check-unit: $(check_PROGRAMS)
-	$(MAKE) $(AM_MAKEFLAGS) check-TESTS
+	$(MAKE) $(AM_MAKEFLAGS) check-TESTS \
+		TESTS='$(UNIT_TESTS) tests/check-hooks.sh'
 
 check-autotest: tests/testsuite $(autotest_programs)
 	$(SHELL) tests/testsuite -C tests AUTOTEST_PATH='$(autotest_path)' \

@@ -34,7 +34,8 @@ teardown(void)
 static enum nic_emu_verdict
 execute(struct dp_packet *packet, nic_port_id *out)
 {
-    struct dp_packet *copy = dp_packet_clone(packet);
+    /* With headroom, as OVS's copy of an empty packet has no memory else. */
+    struct dp_packet *copy = dp_packet_clone_with_headroom(packet, 16);
     enum nic_emu_verdict verdict;
     nic_port_id out_;
 
