@@ -204,6 +204,10 @@ hooked_rxq_recv(struct netdev_rxq *rx, struct dp_packet_batch *batch,
     if (!error && nic_emu_is_active()) {
         nic_emu_receive(netdev_get_name(rx->netdev), batch, time_msec(),
                         send_carried, pmd);
+        if (dp_packet_batch_is_empty(batch)) {
+            /* OVS does not expect to receive nothing without error. */
+            return EAGAIN;
+        }
     }
     return error;
 }

@@ -41,7 +41,8 @@ EXTRA_DIST += \
 	tests/engine-test.h \
 	tests/nic-emu-test.h \
 	tests/nic-test.h \
-	tests/tsan.supp
+	tests/tsan.supp \
+	tests/ubsan.supp
 
 # The twin test.  'make check-long' runs it for an hour.
 TESTS += tests/twin.sh
@@ -75,6 +76,7 @@ TESTS_ENVIRONMENT = \
 	$(sanitizer_environment)
 sanitizer_environment = \
 	UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1; \
+	UBSAN_OPTIONS=$$UBSAN_OPTIONS:suppressions=$(abs_top_srcdir)/tests/ubsan.supp; \
 	export UBSAN_OPTIONS; \
 	ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1; \
 	export ASAN_OPTIONS; \
