@@ -3,6 +3,7 @@
 # Unit tests, one program each: 'tests/NAME.c' alone, unless it has sources or
 # libraries of its own below.
 UNIT_TESTS = \
+	tests/test-carrier \
 	tests/test-ct-conn \
 	tests/test-engine-thread \
 	tests/test-engine \
