@@ -1,5 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 
+# What needs nothing but OVS's library, so that tests can have it alone.
+noinst_LTLIBRARIES += ofproto-ext/libvport-bond.la
+ofproto_ext_libvport_bond_la_SOURCES = \
+	ofproto-ext/vport-bond.c \
+	ofproto-ext/vport-bond.h
+
 # OVS's units with hooks.
 HOOK_SOURCES += \
 	ofproto-ext/ovs-bridge.c
@@ -12,6 +18,7 @@ vswitchd_ovs_vswitchd_LDADD = \
 	$(ovs_builddir)/vswitchd/ovs-vswitchd.o \
 	$(ovs_builddir)/vswitchd/system-stats.o \
 	datapath-offload/libdatapath-offload.la \
+	ofproto-ext/libvport-bond.la \
 	lib/libnic.la \
 	$(ovs_builddir)/ofproto/libofproto.la \
 	$(ovs_builddir)/lib/libsflow.la \

@@ -13,12 +13,14 @@ UNIT_TESTS = \
 	tests/test-nic-emu \
 	tests/test-nic-rule \
 	tests/test-path \
-	tests/test-timer-wheel
+	tests/test-timer-wheel \
+	tests/test-vport-bond
 
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
 LDADD = \
 	datapath-offload/libdatapath-offload.la \
+	ofproto-ext/libvport-bond.la \
 	lib/libnic.la \
 	$(ovs_builddir)/lib/libopenvswitch.la \
 	$(OVS_LIBS) $(CHECK_LIBS) \
