@@ -171,6 +171,7 @@ vport_bond_add_uplink(struct vport_bond *vb, const char *name,
 
     uplink->name = xstrdup(name);
     uplink->odp_port = odp_port;
+    uplink->fresh = true;
     uplink->carrier = uplink->carrier_counts = true;
     uplink->enabled = true;
     uplink->eligible = true;
@@ -260,6 +261,11 @@ vport_bond_set_carrier(struct vport_bond *vb,
         return;
     }
     uplink->carrier = carrier;
+
+    if (uplink->fresh) {
+        uplink->carrier_counts = carrier;
+        return;
+    }
 
     if (!carrier) {
         bool again = (uplink->last_loss_ms != LLONG_MIN
@@ -406,6 +412,7 @@ update_uplinks(struct vport_bond *vb, long long int now_ms)
     LIST_FOR_EACH (uplink, node, &vb->uplinks) {
         bool eligible;
 
+        uplink->fresh = false;
         if (now_ms >= uplink->due_ms) {
             uplink->carrier_counts = uplink->carrier;
             uplink->due_ms = LLONG_MAX;

@@ -84,6 +84,7 @@ struct vport_bond_uplink {
     bool enabling;                  /* OVS will enable it after its delay. */
 
     /* What follows. */
+    bool fresh;                     /* Added since the last decision. */
     bool carrier_counts;            /* 'carrier', with delays. */
     long long int due_ms;           /* When 'carrier_counts' is to change,
                                      * LLONG_MAX if it is not. */
@@ -105,6 +106,7 @@ struct vport_bond_vport {
     char *name;
     odp_port_t odp_port;            /* ODPP_NONE: packets of no port. */
     uint32_t id;                    /* The caller's. */
+    void *aux;                      /* The caller's, null at first. */
     enum vport_class class;
 
     char *primary;                  /* Pinned to it, or null. */
@@ -134,8 +136,8 @@ void vport_bond_destroy(struct vport_bond *);
 void vport_bond_set_settings(struct vport_bond *,
                              const struct vport_bond_settings *);
 
-/* Uplinks.  A new one has carrier and is enabled, and both count at once,
- * until told otherwise with the same 'now_ms'. */
+/* Uplinks.  A new one has carrier and is enabled until told otherwise; what is
+ * told before the next vport_bond_run() counts at once. */
 struct vport_bond_uplink *vport_bond_add_uplink(struct vport_bond *,
                                                 const char *name,
                                                 odp_port_t,

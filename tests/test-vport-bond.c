@@ -461,6 +461,18 @@ START_TEST(test_port_number)
 }
 END_TEST
 
+START_TEST(test_down_from_the_start)
+{
+    make_bond(1, 2, 1000, 1000, true);
+    vport_bond_add_uplink(vb, "p1", u32_to_odp(UPLINK_PORT + 1), now_ms);
+    vport_bond_set_carrier(vb, uplink("p1"), false, now_ms);
+    vport_bond_add_vport(vb, "v2", u32_to_odp(2), VPORT_VM, "p1", 3);
+    ck_assert_int_eq(run(), LLONG_MAX);
+    ck_assert_str_eq(where("v2"), "p0");
+    ck_assert_int_eq(uplink("p1")->n_losses, 0);
+}
+END_TEST
+
 START_TEST(test_no_uplinks)
 {
     make_bond(0, 2, 0, 0, true);
@@ -626,6 +638,7 @@ main(void)
     tcase_add_test(tcase, test_more_uplinks);
     tcase_add_test(tcase, test_by_hand);
     tcase_add_test(tcase, test_port_number);
+    tcase_add_test(tcase, test_down_from_the_start);
     tcase_add_test(tcase, test_no_uplinks);
     tcase_add_loop_test(tcase, test_random, 0, 20);
     suite_add_tcase(suite, tcase);
