@@ -10,6 +10,8 @@
  *
  *   bridge_run, bridge_wait, bridge_exit   Our part of the main loop.
  *
+ *   bridge_init             OVS does not read external_ids of interfaces.
+ *
  *   netdev_get_status, netdev_get_change_seq   The uplink that a vport uses is
  *       part of its Interface's status, written whenever it changed. */
 
@@ -50,11 +52,13 @@ hooked_get_change_seq(const struct netdev *netdev)
 
 static void hooked_set_flow_api_enabled(const struct smap *other_config);
 
+void ovs_bridge_init(const char *remote);
 void ovs_bridge_run(void);
 void ovs_bridge_wait(void);
 void ovs_bridge_exit(bool);
 
 #define netdev_set_flow_api_enabled hooked_set_flow_api_enabled
+#define bridge_init ovs_bridge_init
 #define bridge_run ovs_bridge_run
 #define bridge_wait ovs_bridge_wait
 #define bridge_exit ovs_bridge_exit
@@ -62,6 +66,7 @@ void ovs_bridge_exit(bool);
 #define netdev_get_change_seq hooked_get_change_seq
 #include "vswitchd/bridge.c"
 #undef netdev_set_flow_api_enabled
+#undef bridge_init
 #undef bridge_run
 #undef bridge_wait
 #undef bridge_exit
@@ -151,6 +156,16 @@ configure_vport_bonds(void)
     vport_bond_config_apply(ports, n_ports, ifaces, n_ifaces);
     free(ports);
     free(ifaces);
+}
+
+void
+bridge_init(const char *remote)
+{
+    ovs_bridge_init(remote);
+
+    /* Reads them, but they alone are no reason to reconfigure everything. */
+    ovsdb_idl_add_column(idl, &ovsrec_interface_col_external_ids);
+    ovsdb_idl_omit_alert(idl, &ovsrec_interface_col_external_ids);
 }
 
 void

@@ -199,6 +199,16 @@ unpublish(struct binding *binding)
 
 /* Bonds. */
 
+/* Makes the main thread write the database. */
+static void
+status_changed(void)
+{
+    uint64_t orig;
+
+    atomic_add_relaxed(&change_seq, 1, &orig);
+    seq_change(connectivity_seq_get());
+}
+
 static struct watched_bond *
 bond_find(const char *name)
     OVS_REQUIRES(mutex)
@@ -460,6 +470,9 @@ vport_bond_watcher_configure(const struct vport_bond_config configs[],
         changed |= publish_new();
     }
     ovs_mutex_unlock(&mutex);
+    if (changed) {
+        status_changed();
+    }
     return changed;
 }
 
@@ -967,11 +980,7 @@ step(struct sset *watched)
     ovs_mutex_unlock(&mutex);
 
     if (updates.n) {
-        uint64_t orig;
-
-        /* The main thread writes the database. */
-        atomic_add_relaxed(&change_seq, 1, &orig);
-        seq_change(connectivity_seq_get());
+        status_changed();
     }
     updates_destroy(&updates);
     return wake_ms;

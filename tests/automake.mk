@@ -96,7 +96,8 @@ TESTSUITE_AT = \
 	tests/offload-stats.at \
 	tests/offload-refused.at \
 	tests/offload.at \
-	tests/vswitchd.at
+	tests/vswitchd.at \
+	tests/vport-bond.at
 SYSTEM_TESTSUITE_AT = \
 	tests/system-testsuite.at \
 	tests/system-offload.at \
