@@ -102,13 +102,14 @@ total(const unsigned int n[N_VPORT_CLASSES])
     return sum;
 }
 
-/* Returns true if 'a' is less loaded than 'b': with vports of 'class', or if
- * that is equal, with all. */
+/* Returns true if 'a' is less loaded than 'b' as far as vports of 'class' are
+ * concerned.  Virtual machines do not care where the others are; these prefer
+ * the uplink with fewer vports at all. */
 static bool
 less_loaded(const unsigned int a[N_VPORT_CLASSES],
             const unsigned int b[N_VPORT_CLASSES], enum vport_class class)
 {
-    return (a[class] != b[class]
+    return (a[class] != b[class] || class == VPORT_VM
             ? a[class] < b[class]
             : total(a) < total(b));
 }
