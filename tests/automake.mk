@@ -14,7 +14,8 @@ UNIT_TESTS = \
 	tests/test-nic-rule \
 	tests/test-path \
 	tests/test-timer-wheel \
-	tests/test-vport-bond
+	tests/test-vport-bond \
+	tests/test-vport-bond-watcher
 
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
