@@ -13,6 +13,8 @@ datapath_offload_libdatapath_offload_la_SOURCES = \
 	datapath-offload/dp-bond-stats.h \
 	datapath-offload/dp-registry.c \
 	datapath-offload/dp-registry.h \
+	datapath-offload/egress-view.c \
+	datapath-offload/egress-view.h \
 	datapath-offload/engine-private.h \
 	datapath-offload/engine-thread.c \
 	datapath-offload/engine-thread.h \

@@ -90,6 +90,9 @@ struct egress_nic_port {
     nic_port_id id;
 };
 
+/* For egress_attach(): nobody knows where it leads. */
+#define EGRESS_PORT_UNKNOWN UINT32_MAX
+
 /* Tells that egress 'id' is object 'handle' in 'nic', where it leads to
  * 'port' now (it was added so), and how those members are called there that
  * are ports of the NIC.  A second call for the same 'id' and 'nic' replaces

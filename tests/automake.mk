@@ -5,6 +5,7 @@
 UNIT_TESTS = \
 	tests/test-carrier \
 	tests/test-ct-conn \
+	tests/test-egress-view \
 	tests/test-engine-thread \
 	tests/test-engine \
 	tests/test-nic-emu-model \
