@@ -103,10 +103,12 @@ TESTSUITE_AT = \
 SYSTEM_TESTSUITE_AT = \
 	tests/system-testsuite.at \
 	tests/system-offload.at \
+	tests/system-vport-bond.at \
 	tests/system-macros.at \
 	tests/system-vswitchd.at
 EXTRA_DIST += \
 	tests/atlocal.in \
+	tests/failover.py \
 	tests/transfer.py \
 	tests/packet.py \
 	$(COMMON_AT) \
