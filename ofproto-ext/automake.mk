@@ -6,6 +6,8 @@ ofproto_ext_libvport_bond_la_SOURCES = \
 	ofproto-ext/vport-bond-dpif.c \
 	ofproto-ext/vport-bond-macs.c \
 	ofproto-ext/vport-bond-macs.h \
+	ofproto-ext/vport-bond-status.c \
+	ofproto-ext/vport-bond-status.h \
 	ofproto-ext/vport-bond-watcher.c \
 	ofproto-ext/vport-bond-watcher.h \
 	ofproto-ext/vport-bond.c \

@@ -24,6 +24,7 @@
 #include "smap.h"
 #include "vport-bond-config.h"
 #include "vport-bond-hooks.h"
+#include "vport-bond-status.h"
 #include "vport-bond-watcher.h"
 #include "vswitchd/bridge.h"
 
@@ -31,13 +32,11 @@
 static int
 hooked_get_status(const struct netdev *netdev, struct smap *status)
 {
+    const char *uplinks = vport_bond_status_get(netdev_get_name(netdev));
     int error = netdev_get_status(netdev, status);
-    char *uplinks = vport_bond_watcher_current_uplinks(
-        netdev_get_name(netdev));
 
     if (uplinks) {
         smap_replace(status, "current-uplink", uplinks);
-        free(uplinks);
         error = 0;
     }
     return error;
@@ -47,7 +46,8 @@ hooked_get_status(const struct netdev *netdev, struct smap *status)
 static uint64_t
 hooked_get_change_seq(const struct netdev *netdev)
 {
-    return netdev_get_change_seq(netdev) + vport_bond_watcher_change_seq();
+    return (netdev_get_change_seq(netdev)
+            + vport_bond_status_seq(netdev_get_name(netdev)));
 }
 
 static void hooked_set_flow_api_enabled(const struct smap *other_config);
@@ -177,7 +177,9 @@ bridge_run(void)
         && !ovsdb_idl_is_lock_contended(idl)) {
         vport_bond_init();
         configure_vport_bonds();
-        vport_bond_watcher_run();
+        if (vport_bond_watcher_run()) {
+            vport_bond_revalidate();
+        }
     }
 }
 
@@ -194,5 +196,6 @@ bridge_exit(bool delete_datapath)
 {
     ovs_bridge_exit(delete_datapath);
     vport_bond_exit();
+    vport_bond_status_destroy();
     offload_exit();
 }

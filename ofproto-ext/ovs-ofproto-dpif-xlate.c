@@ -20,6 +20,7 @@
 #include "mac-learning.h"
 #include "odp-util.h"
 #include "ofproto/ofproto-dpif-xlate.h"
+#include "vport-bond-config.h"
 #include "vport-bond-hooks.h"
 #include "vport-bond-macs.h"
 #include "vport-bond-watcher.h"
@@ -149,6 +150,7 @@ xlate_remove_ofproto(struct ofproto_dpif *ofproto)
     /* Translation must not find any more what ends now; what it found before
      * leads nowhere, as the bridge and its ports are going. */
     vport_bond_watcher_release(ofproto);
+    vport_bond_config_invalidate();
     ovs_xlate_remove_ofproto(ofproto);
 }
 

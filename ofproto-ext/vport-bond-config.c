@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "connectivity.h"
+#include "flow.h"
 #include "lib/carrier.h"
 #include "lib/nic-emu.h"
 #include "ofproto/ofproto-dpif-rid.h"
@@ -31,6 +32,10 @@ static struct sset still_bad = SSET_INITIALIZER(&still_bad);
 
 /* Last good values, by key. */
 static struct shash good = SHASH_INITIALIZER(&good);
+
+/* What the watcher was told last.  Ports and bonds are read anew whenever OVS
+ * revalidates, which mostly changes nothing for the watcher. */
+static struct ds told = DS_EMPTY_INITIALIZER;
 
 /* Reports a bad value, unless that was done before.  The rest says what is
  * allowed. */
@@ -291,6 +296,33 @@ check_ports(const struct vport_bond_port_row ports[], size_t n)
     }
 }
 
+/* Appends all of 'config' that the watcher does not learn otherwise. */
+static void
+put_fingerprint(struct ds *s, const struct vport_bond_config *config)
+{
+    ds_put_format(s, "%s %p %s %s %d\n", config->name, config->owner,
+                  config->dp_type, config->dp_name, config->settings.revert);
+    for (size_t i = 0; i < config->n_uplinks; i++) {
+        ds_put_format(s, "u %s %"PRIu32"\n", config->uplinks[i].name,
+                      odp_to_u32(config->uplinks[i].odp_port));
+    }
+    for (size_t i = 0; i < config->n_vports; i++) {
+        const struct vport_bond_vport_config *v = &config->vports[i];
+
+        ds_put_format(s, "v %s %"PRIu32" %d %s "ETH_ADDR_FMT" %"PRIu16"\n",
+                      v->name, odp_to_u32(v->odp_port), v->class,
+                      v->primary ? v->primary : "", /* No interface's name. */
+                      ETH_ADDR_ARGS(v->attached_mac), v->vlan);
+    }
+}
+
+void
+vport_bond_config_invalidate(void)
+{
+    ds_clear(&told);
+    ds_put_cstr(&told, "?");
+}
+
 void
 vport_bond_config_apply(const struct vport_bond_port_row ports[],
                         size_t n_ports,
@@ -341,9 +373,18 @@ vport_bond_config_apply(const struct vport_bond_port_row ports[],
                               &configs[i].settings.updelay_ms,
                               &configs[i].settings.downdelay_ms);
     }
-    if (vport_bond_watcher_configure(configs, n)) {
-        vport_bond_revalidate();
+
+    struct ds fingerprint = DS_EMPTY_INITIALIZER;
+    for (size_t i = 0; i < n; i++) {
+        put_fingerprint(&fingerprint, &configs[i]);
     }
+    if (strcmp(ds_cstr(&fingerprint), ds_cstr(&told))) {
+        ds_swap(&fingerprint, &told);
+        if (vport_bond_watcher_configure(configs, n)) {
+            vport_bond_revalidate();
+        }
+    }
+    ds_destroy(&fingerprint);
     forget_reports();
 
     for (size_t i = 0; i < n; i++) {
@@ -387,4 +428,6 @@ vport_bond_exit(void)
     vport_bond_watcher_stop();
     sset_clear(&reported);
     shash_clear_free_data(&good);
+    ds_destroy(&told);
+    ds_init(&told);
 }

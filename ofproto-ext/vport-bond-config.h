@@ -42,6 +42,10 @@ void vport_bond_config_apply(const struct vport_bond_port_row ports[],
                              const struct vport_bond_iface_row ifaces[],
                              size_t n_ifaces);
 
+/* Makes the next call tell the watcher everything: something ended without the
+ * configuration. */
+void vport_bond_config_invalidate(void);
+
 /* Ends it.  No bridge may be left. */
 void vport_bond_exit(void);
 

@@ -16,7 +16,6 @@
 #include "hash.h"
 #include "lib/egress.h"
 #include "odp-util.h"
-#include "openvswitch/dynamic-string.h"
 #include "openvswitch/hmap.h"
 #include "openvswitch/list.h"
 #include "openvswitch/poll-loop.h"
@@ -28,6 +27,7 @@
 #include "ovs-thread.h"
 #include "packets.h"
 #include "seq.h"
+#include "smap.h"
 #include "sset.h"
 #include "timeval.h"
 #include "util.h"
@@ -37,6 +37,9 @@ VLOG_DEFINE_THIS_MODULE(vport_bond);
 
 COVERAGE_DEFINE(vport_bond_move);
 COVERAGE_DEFINE(vport_bond_announce);
+
+/* When the datapath refused, it is tried again after this time. */
+#define RETRY_MS 1000
 
 /* A datapath.  Created by the main thread, freed by the watcher's. */
 struct dp {
@@ -58,8 +61,8 @@ struct binding {
 
 /* What the model's vports carry in 'aux'. */
 struct vport_ext {
-    struct binding *binding;        /* Null as long as the datapath does not
-                                     * know the id. */
+    struct binding *binding;        /* Null if not published. */
+    bool in_datapath;               /* The datapath knows the id. */
     struct eth_addr attached_mac;
     uint16_t vlan;
     long long int duration_usec;
@@ -108,6 +111,7 @@ static pthread_cond_t done_cond = PTHREAD_COND_INITIALIZER;
 
 /* Contains 'struct binding's.  Changed by the main thread only. */
 static struct cmap bindings = CMAP_INITIALIZER;
+static atomic_count n_bindings = ATOMIC_COUNT_INIT(0);
 
 static const struct vport_bond_dp_class *dp_class;
 static const struct vport_bond_ids *ids;
@@ -143,7 +147,7 @@ binding_find(const char *bond, odp_port_t entry)
 bool
 vport_bond_any_active(void)
 {
-    return !cmap_is_empty(&bindings);
+    return atomic_count_get(&n_bindings) != 0;
 }
 
 bool
@@ -157,7 +161,7 @@ vport_bond_lookup_id(const char *bond, odp_port_t entry, uint32_t *id)
 {
     const struct binding *binding;
 
-    if (cmap_is_empty(&bindings)) {
+    if (!vport_bond_any_active()) {
         return false;
     }
     binding = binding_find(bond, entry);
@@ -186,6 +190,7 @@ publish(const char *bond, odp_port_t entry, uint32_t id)
     binding->entry = entry;
     binding->id = id;
     cmap_insert(&bindings, &binding->node, hash_binding(bond, entry));
+    atomic_count_inc(&n_bindings);
     return binding;
 }
 
@@ -194,6 +199,7 @@ unpublish(struct binding *binding)
 {
     cmap_remove(&bindings, &binding->node,
                 hash_binding(binding->bond, binding->entry));
+    atomic_count_dec(&n_bindings);
     ovsrcu_postpone(binding_free, binding);
 }
 
@@ -421,7 +427,7 @@ publish_new(void)
         LIST_FOR_EACH (vport, list_node, &bond->model->vport_list) {
             struct vport_ext *ext = vport->aux;
 
-            if (!ext->binding) {
+            if (!ext->binding && ext->in_datapath) {
                 ext->binding = publish(bond->model->name, vport->odp_port,
                                        vport->id);
                 changed = true;
@@ -533,9 +539,11 @@ vport_bond_watcher_release(const void *owner)
     ovs_mutex_unlock(&mutex);
 }
 
-void
+bool
 vport_bond_watcher_run(void)
 {
+    bool changed;
+
     ovs_mutex_lock(&mutex);
     if (!ovs_list_is_empty(&lingering)) {
         expire_ids(NULL);
@@ -544,7 +552,11 @@ vport_bond_watcher_run(void)
         }
     }
     free_ids();
+
+    /* What the datapath refused at first. */
+    changed = publish_new();
     ovs_mutex_unlock(&mutex);
+    return changed;
 }
 
 void
@@ -846,12 +858,35 @@ apply(struct updates *updates)
     }
 }
 
-/* Notes what became of 'updates'. */
+/* Notes that 'vport' of 'bond' has moved, as 'u' says. */
 static void
+note_move(const struct watched_bond *bond, struct vport_bond_vport *vport,
+          const struct update *u)
+{
+    static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(600, 600);
+    struct vport_ext *ext = vport->aux;
+
+    COVERAGE_INC(vport_bond_move);
+    ext->duration_usec = u->done_usec - event_usec;
+    if (u->announce) {
+        ext->n_macs = u->n_macs;
+        ext->announced = (u->n_macs
+                          ? VPORT_BOND_ANNOUNCED
+                          : VPORT_BOND_NOT_ANNOUNCED);
+    }
+    VLOG_INFO_RL(&rl, "bond %s: vport %s moved to %s", bond->model->name,
+                 vport->name, (vport->current
+                               ? vport->current->name
+                               : "no uplink, its packets are dropped"));
+}
+
+/* Notes what became of 'updates'.  Returns true if any of them must be tried
+ * again. */
+static bool
 note_results(struct updates *updates)
     OVS_REQUIRES(mutex)
 {
-    static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(600, 600);
+    bool retry = false;
 
     for (size_t i = 0; i < updates->n; i++) {
         struct update *u = &updates->array[i];
@@ -859,24 +894,22 @@ note_results(struct updates *updates)
         struct vport_bond_vport *vport
             = bond ? vport_bond_find_vport(bond->model, u->entry) : NULL;
 
-        if (vport && vport->id == u->id && vport->n_moves
-            && !u->members_only) {
+        if (!vport || vport->id != u->id || u->members_only) {
+            continue;
+        }
+        if (u->error) {
+            vport->changed = true;
+            retry = true;
+        } else {
             struct vport_ext *ext = vport->aux;
 
-            COVERAGE_INC(vport_bond_move);
-            ext->duration_usec = u->done_usec - event_usec;
-            if (u->announce) {
-                ext->n_macs = u->n_macs;
-                ext->announced = (u->n_macs
-                                  ? VPORT_BOND_ANNOUNCED
-                                  : VPORT_BOND_NOT_ANNOUNCED);
+            ext->in_datapath = true;
+            if (vport->n_moves) {
+                note_move(bond, vport, u);
             }
-            VLOG_INFO_RL(&rl, "bond %s: vport %s moved to %s", u->bond,
-                         u->vport, (vport->current
-                                    ? vport->current->name
-                                    : "no uplink, its packets are dropped"));
         }
     }
+    return retry;
 }
 
 static void
@@ -971,17 +1004,19 @@ step(struct sset *watched)
     }
     ovs_list_init(&unused);
     clean_up(&dels, &unused);
+    if (updates.n) {
+        status_changed();
+    }
 
     ovs_mutex_lock(&mutex);
-    note_results(&updates);
+    if (note_results(&updates)) {
+        wake_ms = MIN(wake_ms, time_msec() + RETRY_MS);
+    }
     ovs_list_push_back_all(&to_free, &dels);
     done_gen = gen;
     xpthread_cond_broadcast(&done_cond);
     ovs_mutex_unlock(&mutex);
 
-    if (updates.n) {
-        status_changed();
-    }
     updates_destroy(&updates);
     return wake_ms;
 }
@@ -1190,44 +1225,30 @@ vport_bond_state_free(struct vport_bond_state *states, size_t n)
     free(states);
 }
 
-char *
-vport_bond_watcher_current_uplinks(const char *name)
+void
+vport_bond_watcher_get_uplinks(struct smap *uplinks)
 {
-    struct sset uplinks = SSET_INITIALIZER(&uplinks);
     struct watched_bond *bond;
-    char *result = NULL;
-    bool found = false;
 
     ovs_mutex_lock(&mutex);
     HMAP_FOR_EACH (bond, node, &bonds) {
-        const struct vport_bond_vport *vport
-            = vport_bond_find_vport_by_name(bond->model, name);
+        const struct vport_bond_vport *vport;
 
-        if (vport) {
-            found = true;
-            if (vport->current) {
-                sset_add(&uplinks, vport->current->name);
+        LIST_FOR_EACH (vport, list_node, &bond->model->vport_list) {
+            const char *name = vport->current ? vport->current->name : "none";
+            const char *others = smap_get(uplinks, vport->name);
+
+            if (others) {
+                char *both = xasprintf("%s,%s", others, name);
+
+                smap_replace(uplinks, vport->name, both);
+                free(both);
+            } else {
+                smap_add(uplinks, vport->name, name);
             }
         }
     }
     ovs_mutex_unlock(&mutex);
-
-    if (found) {
-        if (sset_is_empty(&uplinks)) {
-            result = xstrdup("none");
-        } else {
-            const char **array = sset_sort(&uplinks);
-            struct ds s = DS_EMPTY_INITIALIZER;
-
-            for (size_t i = 0; i < sset_count(&uplinks); i++) {
-                ds_put_format(&s, "%s%s", i ? "," : "", array[i]);
-            }
-            free(array);
-            result = ds_steal_cstr(&s);
-        }
-    }
-    sset_destroy(&uplinks);
-    return result;
 }
 
 uint64_t

@@ -49,6 +49,7 @@
 #include "vport-bond.h"
 
 struct dp_packet;
+struct smap;
 
 /* How long an id that nobody should use any more stays in the datapath. */
 #define VPORT_BOND_LINGER_MS 2000
@@ -130,8 +131,9 @@ bool vport_bond_watcher_configure(const struct vport_bond_config configs[],
 /* Ends everything that belongs to 'owner', which is about to go, at once. */
 void vport_bond_watcher_release(const void *owner);
 
-/* Does what is left to the main thread; and wakes it up for that. */
-void vport_bond_watcher_run(void);
+/* Does what is left to the main thread; and wakes it up for that.  run()
+ * returns true if translation changed: flows must be revalidated. */
+bool vport_bond_watcher_run(void);
 void vport_bond_watcher_wait(void);
 
 /* OVS thinks so of uplink 'name' of 'bond'.  Does nothing if it is known, or
@@ -212,12 +214,12 @@ size_t vport_bond_watcher_get_state(const char *bond,
                                     struct vport_bond_state **statesp);
 void vport_bond_state_free(struct vport_bond_state *, size_t n);
 
-/* Returns the names of the uplinks that 'vport' uses, separated by commas, or
- * "none", as a malloc()'d string, or null if no bond has such a vport. */
-char *vport_bond_watcher_current_uplinks(const char *vport);
+/* Adds to 'uplinks' for each vport, by name, the uplink that it uses, or
+ * "none"; separated by commas if several bonds have it. */
+void vport_bond_watcher_get_uplinks(struct smap *uplinks);
 
-/* Returns a number that changes whenever an answer of
- * vport_bond_watcher_current_uplinks() may have changed. */
+/* Returns a number that changes whenever vport_bond_watcher_get_uplinks() may
+ * have changed. */
 uint64_t vport_bond_watcher_change_seq(void);
 
 #endif /* vport-bond-watcher.h */

@@ -19,6 +19,7 @@
 #include "nic-emu-test.h"
 #include "odp-util.h"
 #include "ofproto-ext/vport-bond-macs.h"
+#include "ofproto-ext/vport-bond-status.h"
 #include "ofproto-ext/vport-bond-watcher.h"
 #include "openvswitch/hmap.h"
 #include "openvswitch/poll-loop.h"
@@ -71,10 +72,18 @@ check_thread(void)
     }
 }
 
+static atomic_bool refuse;
+
 static int
 fake_set(void *dp OVS_UNUSED, uint32_t id, odp_port_t port)
 {
+    bool refuse_;
+
     check_thread();
+    atomic_read(&refuse, &refuse_);
+    if (refuse_) {
+        return EIO;
+    }
     ovs_assert(id < MAX_IDS);
     atomic_count_inc(&n_sets);
     atomic_store(&leads[id], odp_to_u32(port) + 2);
@@ -272,6 +281,7 @@ teardown(void)
 {
     vport_bond_watcher_configure(NULL, 0);
     vport_bond_watcher_stop();
+    vport_bond_status_destroy();
     ck_assert_int_eq(n_ids, 0);
     ck_assert_int_eq(atomic_count_get(&n_open), 0);
     ck_assert(!vport_bond_any_active());
@@ -349,19 +359,23 @@ START_TEST(test_failover)
 {
     struct vport_bond_config config = make_config(2, 4);
     struct vport_bond_state *state;
-    char *uplink;
+    uint64_t v0_seq, v1_seq;
 
     vport_bond_watcher_configure(&config, 1);
     atomic_count_set(&n_sets, 0);
     set_carrier(0, false);
     wait_for(0, 1);
     wait_for(2, 1);
-    uplink = vport_bond_watcher_current_uplinks("v0");
-    ck_assert_str_eq(uplink, "p1");
-    free(uplink);
+    ck_assert_str_eq(vport_bond_status_get("v0"), "p1");
+    ck_assert_str_eq(vport_bond_status_get("v1"), "p1");
+    v0_seq = vport_bond_status_seq("v0");
+    v1_seq = vport_bond_status_seq("v1");
     set_carrier(0, true);
     wait_for(0, 0);
     wait_for(2, 0);
+    vport_bond_watcher_configure(&config, 1);
+    ck_assert_uint_ne(vport_bond_status_seq("v0"), v0_seq);
+    ck_assert_uint_eq(vport_bond_status_seq("v1"), v1_seq);
 
     /* One call for each vport that moved, (none) included. */
     ck_assert_int_eq(atomic_count_get(&n_sets), 6);
@@ -372,10 +386,11 @@ START_TEST(test_failover)
     set_carrier(0, false);
     wait_for(0, -1);
     wait_for(3, -1);
-    uplink = vport_bond_watcher_current_uplinks("v0");
-    ck_assert_str_eq(uplink, "none");
-    free(uplink);
-    ck_assert_ptr_null(vport_bond_watcher_current_uplinks("nobody"));
+    uplinks[1].enabled = false;
+    vport_bond_watcher_configure(&config, 1);
+    ck_assert_str_eq(vport_bond_status_get("v0"), "none");
+    ck_assert_ptr_null(vport_bond_status_get("nobody"));
+    ck_assert_uint_eq(vport_bond_status_seq("nobody"), 0);
 
     ck_assert_uint_eq(vport_bond_watcher_get_state("bond9", &state), 0);
     vport_bond_state_free(state, 0);
@@ -387,6 +402,28 @@ START_TEST(test_failover)
     ck_assert_uint_eq(state->vports[1].n_moves, 3);
     ck_assert_uint_eq(state->uplinks[0].n_losses, 2);
     vport_bond_state_free(state, 1);
+}
+END_TEST
+
+/* Translation must not give out what the datapath does not know. */
+START_TEST(test_refused)
+{
+    struct vport_bond_config config = make_config(2, 2);
+    long long int deadline = time_msec() + TIMEOUT_MS;
+
+    atomic_store(&refuse, true);
+    vport_bond_watcher_configure(&config, 1);
+    ck_assert(!vport_bond_is_active("bond0"));
+    ck_assert(!vport_bond_watcher_run());
+    atomic_store(&refuse, false);
+    while (!vport_bond_watcher_run()) {
+        ck_assert_int_lt(time_msec(), deadline);
+        poll_timer_wait(10);
+        poll_block();
+    }
+    ck_assert(vport_bond_is_active("bond0"));
+    wait_for(0, 0);
+    wait_for(1, 1);
 }
 END_TEST
 
@@ -687,7 +724,7 @@ START_TEST(test_threads)
             ck_assert_int_eq(fails(del_op(NIC_OP_EGRESS_DEL, e)), 0);
         }
         free(vport_bond_watcher_move("v1", "p0"));
-        free(vport_bond_watcher_current_uplinks("v1"));
+        vport_bond_status_get("v1");
         if (i % 100 == 99) {
             struct vport_bond_state *state;
             size_t n = vport_bond_watcher_get_state(NULL, &state);
@@ -716,6 +753,7 @@ main(int argc, char *argv[])
     tcase_add_test(tc, test_ids);
     tcase_add_test(tc, test_release);
     tcase_add_test(tc, test_failover);
+    tcase_add_test(tc, test_refused);
     tcase_add_test(tc, test_announcements);
     tcase_add_test(tc, test_macs);
     tcase_add_test(tc, test_nic);
