@@ -4,14 +4,16 @@
 failover.py run VM PEER NET FAR SURVIVOR RATE SECONDS CUT [COMMAND...]
 
 Sends RATE UDP packets a second, numbered, from 10.1.1.1 in network namespace
-VM to 10.1.1.9 in namespace PEER and back.  After a third of SECONDS cuts: CUT
-is "down", to set the device FAR in namespace NET down, or "command", to run
-COMMAND.  Prints one line:
+VM to 10.1.1.9 in namespace PEER and back, and talks over a TCP connection all
+the while.  After a third of SECONDS cuts: CUT is "down", to set the device FAR
+in namespace NET down, "flap", to set it down and up 20 times at random in the
+second third, or "command", to run COMMAND.  Prints one line:
 
-    lost VM-TO-PEER PEER-TO-VM first MS
+    lost VM-TO-PEER PEER-TO-VM first MS tcp ok|broken
 
 MS is the time from just before the cut until the first packet from VM arrived
-through the device SURVIVOR in NET, "-" if none did.
+through the device SURVIVOR in NET, "-" if none did.  The TCP connection is
+"ok" if all that was said came back after the end, in order.
 
 failover.py flood VM DEVICE N
 
@@ -22,6 +24,7 @@ a megaflow of its own where NORMAL forwards.
 import ctypes
 import fcntl
 import os
+import random
 import socket
 import struct
 import subprocess
@@ -55,12 +58,76 @@ def udp_socket(namespace, address):
     return sock
 
 
-def set_down(sock, device):
+def set_link(sock, device, up):
     request = struct.pack('16sH14x', device.encode(), 0)
     flags, = struct.unpack_from('H', fcntl.ioctl(sock, SIOCGIFFLAGS,
                                                  request), 16)
+    flags = flags | IFF_UP if up else flags & ~IFF_UP
     fcntl.ioctl(sock, SIOCSIFFLAGS,
-                struct.pack('16sH14x', device.encode(), flags & ~IFF_UP))
+                struct.pack('16sH14x', device.encode(), flags))
+
+
+class Flapper(threading.Thread):
+    def __init__(self, sock, device, seconds):
+        super().__init__()
+        self.sock, self.device = sock, device
+        rng = random.Random(1)
+        self.times = sorted(rng.uniform(0, seconds) for _ in range(40))
+
+    def run(self):
+        start = time.monotonic()
+        for n, due in enumerate(self.times):
+            time.sleep(max(0, start + due - time.monotonic()))
+            set_link(self.sock, self.device, n % 2)
+
+
+class Talker(threading.Thread):
+    """A TCP connection whose server returns what it gets."""
+
+    def __init__(self, vm, peer):
+        super().__init__()
+        enter(peer)
+        server = socket.socket()
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind(('10.1.1.9', PORT))
+        server.listen()
+        enter(vm)
+        self.client = socket.create_connection(('10.1.1.9', PORT))
+        self.server, _ = server.accept()
+        for sock in self.client, self.server:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.client.settimeout(30)
+        self.server.settimeout(30)
+        self.echo = threading.Thread(target=self.serve)
+        self.ok = False
+        self.stop = False
+
+    def serve(self):
+        try:
+            while data := self.server.recv(4096):
+                self.server.sendall(data)
+        except OSError:
+            pass
+
+    def run(self):
+        self.echo.start()
+        try:
+            said, heard = bytearray(), bytearray()
+            while not self.stop:
+                word = b'%d ' % len(said)
+                said += word
+                self.client.sendall(word)
+                time.sleep(0.01)
+            while len(heard) < len(said):
+                data = self.client.recv(65536)
+                if not data:
+                    break
+                heard += data
+            self.ok = heard == said
+        except OSError:
+            pass
+        self.client.close()
+        self.echo.join()
 
 
 class Receiver(threading.Thread):
@@ -112,7 +179,10 @@ def run(vm, peer, net, far, survivor, rate, seconds, cut, *command):
     watcher = Watcher(net, survivor)
     control = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     receivers = [Receiver(sock) for sock in socks]
-    for thread in receivers + [watcher]:
+    talker = Talker(vm, peer)
+    flapper = Flapper(control, far, seconds / 3)
+    threads = receivers + [watcher, talker]
+    for thread in threads:
         thread.start()
 
     start = time.monotonic()
@@ -130,19 +200,23 @@ def run(vm, peer, net, far, survivor, rate, seconds, cut, *command):
             done = True
             watcher.cut = now
             if cut == 'down':
-                set_down(control, far)
+                set_link(control, far, False)
+            elif cut == 'flap':
+                flapper.start()
             else:
                 subprocess.Popen(command)
         if due > now:
             time.sleep(due - now)
     time.sleep(1)
-    for thread in receivers + [watcher]:
+    for thread in threads:
         thread.stop = True
+    for thread in threads:
         thread.join()
     lost = [total - len(receiver.seen) for receiver in receivers]
     first = watcher.first
     print('lost', lost[1], lost[0], 'first',
-          '-' if first is None else '%.1f' % (first * 1000))
+          '-' if first is None else '%.1f' % (first * 1000),
+          'tcp', 'ok' if talker.ok else 'broken')
 
 
 def flood(vm, device, count):

@@ -490,9 +490,9 @@ START_TEST(test_macs)
 }
 END_TEST
 
-/* In the emulated NIC: egress objects of 256 vports, and many rules. */
+/* In the emulated NIC: egress objects of 256 vports, and 100,000 rules. */
 
-#define N_RULES_PER_VPORT 20
+#define N_RULES_PER_VPORT 391
 
 static uint64_t
 n_nic_ops(void)
@@ -503,12 +503,18 @@ n_nic_ops(void)
     return stats.n_ops + stats.n_failed;
 }
 
+static struct flow
+rule_flow(int vport, int i)
+{
+    return nic_test_flow4(IPPROTO_UDP, 1, 2, 1 + i, 1 + vport);
+}
+
 START_TEST(test_nic)
 {
     struct vport_bond_config config = make_config(2, MAX_VPORTS);
-    struct egress_nic_port ports[2];
+    int n_rules = getenv("CK_FORK") ? 20 : N_RULES_PER_VPORT;
     struct egress_stats before, after;
-    nic_handle egresses[MAX_VPORTS];
+    struct egress_nic_port ports[2];
     uint64_t n_ops;
 
     open_nic("profile=kind");
@@ -518,14 +524,14 @@ START_TEST(test_nic)
     for (int i = 0; i < MAX_VPORTS; i++) {
         uint32_t id = id_of(u32_to_odp(i));
         nic_port_id port = leads_to(id) == UPLINK_PORT ? up0 : up1;
+        nic_handle egress = add(egress_op(NIC_OP_EGRESS_ADD, 0, port));
 
-        egresses[i] = add(egress_op(NIC_OP_EGRESS_ADD, 0, port));
-        for (int j = 0; j < N_RULES_PER_VPORT; j++) {
-            struct flow flow = udp(1 + i * N_RULES_PER_VPORT + j);
+        for (int j = 0; j < n_rules; j++) {
+            struct flow flow = rule_flow(i, j);
 
-            add(rule_op(vf0, &flow, to_egress(egresses[i])));
+            add(rule_op(vf0, &flow, to_egress(egress)));
         }
-        egress_attach(id, nic, egresses[i], port, ports, 2);
+        egress_attach(id, nic, egress, port, ports, 2);
     }
 
     /* One operation for each vport that moves, none for its rules. */
@@ -538,15 +544,12 @@ START_TEST(test_nic)
     ck_assert_uint_eq(after.n_updates - before.n_updates, MAX_VPORTS / 2);
     ck_assert_uint_eq(n_nic_ops() - n_ops, MAX_VPORTS / 2);
     for (int i = 0; i < MAX_VPORTS; i++) {
-        struct flow flow = udp(1 + i * N_RULES_PER_VPORT);
+        struct flow flow = rule_flow(i, 0);
 
         ck_assert(hits("vf0", &flow));
         ck_assert_str_eq(ds_cstr(&sent), "21:142 ");
     }
-
-    for (int i = 0; i < MAX_VPORTS; i++) {
-        egress_detach(id_of(u32_to_odp(i)), nic);
-    }
+    egress_detach_nic(nic);
     close_nic();
 }
 END_TEST
