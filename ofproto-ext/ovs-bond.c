@@ -189,7 +189,8 @@ bond_check_admissibility(struct bond *bond, const void *member_,
     if (!member) {
         verdict = BV_DROP;
     } else if (eth_addr_is_multicast(eth_dst)
-               && bond->active_member != member) {
+               && bond->active_member != member
+               && !bond->all_members_active) {
         /* The network may deliver a copy to each member. */
         verdict = BV_DROP;
     }
