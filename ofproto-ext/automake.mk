@@ -3,9 +3,13 @@
 # What needs nothing but OVS's library, so that tests can have it alone.
 noinst_LTLIBRARIES += ofproto-ext/libvport-bond.la
 ofproto_ext_libvport_bond_la_SOURCES = \
+	ofproto-ext/vport-bond-binding.c \
+	ofproto-ext/vport-bond-binding.h \
 	ofproto-ext/vport-bond-dpif.c \
 	ofproto-ext/vport-bond-macs.c \
 	ofproto-ext/vport-bond-macs.h \
+	ofproto-ext/vport-bond-state.c \
+	ofproto-ext/vport-bond-state.h \
 	ofproto-ext/vport-bond-status.c \
 	ofproto-ext/vport-bond-status.h \
 	ofproto-ext/vport-bond-watcher.c \

@@ -26,6 +26,7 @@
 #include "odp-util.h"
 #include "ofproto/bond.h"
 #include "ofproto/ofproto-dpif.h"
+#include "vport-bond-binding.h"
 #include "vport-bond-hooks.h"
 #include "vport-bond-macs.h"
 #include "vport-bond-watcher.h"

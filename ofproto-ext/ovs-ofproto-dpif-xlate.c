@@ -20,6 +20,7 @@
 #include "mac-learning.h"
 #include "odp-util.h"
 #include "ofproto/ofproto-dpif-xlate.h"
+#include "vport-bond-binding.h"
 #include "vport-bond-config.h"
 #include "vport-bond-hooks.h"
 #include "vport-bond-macs.h"

@@ -17,6 +17,7 @@
 #include "timeval.h"
 #include "unixctl.h"
 #include "util.h"
+#include "vport-bond-state.h"
 #include "vport-bond-watcher.h"
 
 static const char *
@@ -265,7 +266,7 @@ command_show(struct unixctl_conn *conn, int argc, const char *argv[],
         }
         unixctl_command_reply(conn, ds_cstr(&s));
     }
-    vport_bond_state_free(bonds, n);
+    vport_bond_states_free(bonds, n);
     json_destroy(array);
     ds_destroy(&s);
 }

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cmap.h"
 #include "connectivity.h"
 #include "coverage.h"
 #include "dp-packet.h"
@@ -31,7 +30,9 @@
 #include "sset.h"
 #include "timeval.h"
 #include "util.h"
+#include "vport-bond-binding.h"
 #include "vport-bond-macs.h"
+#include "vport-bond-state.h"
 
 VLOG_DEFINE_THIS_MODULE(vport_bond);
 
@@ -51,24 +52,15 @@ struct dp {
     void *handle;                   /* The watcher's thread only. */
 };
 
-/* What translation finds. */
-struct binding {
-    struct cmap_node node;          /* In 'bindings'. */
-    char *bond;
-    odp_port_t entry;
-    uint32_t id;
-};
-
 /* What the model's vports carry in 'aux'. */
 struct vport_ext {
-    struct binding *binding;        /* Null if not published. */
+    struct vport_bond_outcome outcome; /* First: see vport-bond-state.h. */
+    struct vport_bond_binding *binding; /* Null if not published. */
     bool in_datapath;               /* The datapath knows the id. */
     struct eth_addr attached_mac;
     uint16_t vlan;
-    long long int duration_usec;
-    enum vport_bond_announced announced;
-    unsigned int n_macs;
 };
+BUILD_ASSERT_DECL(!offsetof(struct vport_ext, outcome));
 
 struct watched_bond {
     struct hmap_node node;          /* In 'bonds', by name. */
@@ -109,10 +101,6 @@ static uint64_t wanted_gen OVS_GUARDED_BY(mutex);
 static uint64_t done_gen OVS_GUARDED_BY(mutex);
 static pthread_cond_t done_cond = PTHREAD_COND_INITIALIZER;
 
-/* Contains 'struct binding's.  Changed by the main thread only. */
-static struct cmap bindings = CMAP_INITIALIZER;
-static atomic_count n_bindings = ATOMIC_COUNT_INIT(0);
-
 static const struct vport_bond_dp_class *dp_class;
 static const struct vport_bond_ids *ids;
 static struct carrier_watcher *carrier; /* The watcher's thread only. */
@@ -121,87 +109,6 @@ static pthread_t thread;
 static bool running;                /* The main thread only. */
 static atomic_bool exiting = ATOMIC_VAR_INIT(false);
 static atomic_uint64_t change_seq = ATOMIC_VAR_INIT(1);
-
-/* Translation. */
-
-static uint32_t
-hash_binding(const char *bond, odp_port_t entry)
-{
-    return hash_string(bond, odp_to_u32(entry));
-}
-
-static struct binding *
-binding_find(const char *bond, odp_port_t entry)
-{
-    struct binding *binding;
-
-    CMAP_FOR_EACH_WITH_HASH (binding, node, hash_binding(bond, entry),
-                             &bindings) {
-        if (binding->entry == entry && !strcmp(binding->bond, bond)) {
-            return binding;
-        }
-    }
-    return NULL;
-}
-
-bool
-vport_bond_any_active(void)
-{
-    return atomic_count_get(&n_bindings) != 0;
-}
-
-bool
-vport_bond_is_active(const char *bond)
-{
-    return vport_bond_any_active() && binding_find(bond, ODPP_NONE);
-}
-
-bool
-vport_bond_lookup_id(const char *bond, odp_port_t entry, uint32_t *id)
-{
-    const struct binding *binding;
-
-    if (!vport_bond_any_active()) {
-        return false;
-    }
-    binding = binding_find(bond, entry);
-    if (!binding && entry != ODPP_NONE) {
-        binding = binding_find(bond, ODPP_NONE);
-    }
-    if (binding) {
-        *id = binding->id;
-    }
-    return binding != NULL;
-}
-
-static void
-binding_free(struct binding *binding)
-{
-    free(binding->bond);
-    free(binding);
-}
-
-static struct binding *
-publish(const char *bond, odp_port_t entry, uint32_t id)
-{
-    struct binding *binding = xmalloc(sizeof *binding);
-
-    binding->bond = xstrdup(bond);
-    binding->entry = entry;
-    binding->id = id;
-    cmap_insert(&bindings, &binding->node, hash_binding(bond, entry));
-    atomic_count_inc(&n_bindings);
-    return binding;
-}
-
-static void
-unpublish(struct binding *binding)
-{
-    cmap_remove(&bindings, &binding->node,
-                hash_binding(binding->bond, binding->entry));
-    atomic_count_dec(&n_bindings);
-    ovsrcu_postpone(binding_free, binding);
-}
 
 /* Bonds. */
 
@@ -260,7 +167,7 @@ retire_vport(struct watched_bond *bond, struct vport_bond_vport *vport)
     bool was_published = ext->binding != NULL;
 
     if (was_published) {
-        unpublish(ext->binding);
+        vport_bond_binding_remove(ext->binding);
     }
     vport_bond_macs_forget(bond->model->name, vport->odp_port);
     old->owner = bond->owner;
@@ -428,8 +335,9 @@ publish_new(void)
             struct vport_ext *ext = vport->aux;
 
             if (!ext->binding && ext->in_datapath) {
-                ext->binding = publish(bond->model->name, vport->odp_port,
-                                       vport->id);
+                ext->binding = vport_bond_binding_add(bond->model->name,
+                                                      vport->odp_port,
+                                                      vport->id);
                 changed = true;
             }
         }
@@ -867,12 +775,12 @@ note_move(const struct watched_bond *bond, struct vport_bond_vport *vport,
     struct vport_ext *ext = vport->aux;
 
     COVERAGE_INC(vport_bond_move);
-    ext->duration_usec = u->done_usec - event_usec;
+    ext->outcome.duration_usec = u->done_usec - event_usec;
     if (u->announce) {
-        ext->n_macs = u->n_macs;
-        ext->announced = (u->n_macs
-                          ? VPORT_BOND_ANNOUNCED
-                          : VPORT_BOND_NOT_ANNOUNCED);
+        ext->outcome.n_macs = u->n_macs;
+        ext->outcome.announced = (u->n_macs
+                                  ? VPORT_BOND_ANNOUNCED
+                                  : VPORT_BOND_NOT_ANNOUNCED);
     }
     VLOG_INFO_RL(&rl, "bond %s: vport %s moved to %s", bond->model->name,
                  vport->name, (vport->current
@@ -1104,82 +1012,6 @@ vport_bond_watcher_is_running(void)
 
 /* State. */
 
-static void
-get_uplink_state(const struct vport_bond_uplink *uplink,
-                 struct vport_bond_uplink_state *state)
-{
-    *state = (struct vport_bond_uplink_state) {
-        .name = xstrdup(uplink->name),
-        .odp_port = uplink->odp_port,
-        .carrier = uplink->carrier,
-        .enabled = uplink->enabled,
-        .eligible = uplink->eligible,
-        .usable = uplink->usable,
-        .damped = vport_bond_uplink_is_damped(uplink),
-        .since_ms = uplink->since_ms,
-        .due_in_ms = vport_bond_uplink_due_in(uplink, time_msec()),
-        .n_losses = uplink->n_losses,
-    };
-    for (int i = 0; i < N_VPORT_CLASSES; i++) {
-        state->n_vports += uplink->n_vports[i];
-    }
-}
-
-static void
-get_vport_state(const struct vport_bond_vport *vport,
-                struct vport_bond_vport_state *state)
-{
-    const struct vport_ext *ext = vport->aux;
-
-    *state = (struct vport_bond_vport_state) {
-        .name = xstrdup(vport->name),
-        .odp_port = vport->odp_port,
-        .id = vport->id,
-        .primary = nullable_xstrdup(vport->primary),
-        .home = vport->home ? xstrdup(vport->home->name) : NULL,
-        .current = vport->current ? xstrdup(vport->current->name) : NULL,
-        .by_hand = vport->by_hand,
-        .n_moves = vport->n_moves,
-        .last_move_ms = vport->last_move_ms,
-        .duration_usec = ext->duration_usec,
-        .announced = ext->announced,
-        .n_macs = ext->n_macs,
-    };
-}
-
-static void
-get_state(const struct watched_bond *bond, struct vport_bond_state *state)
-    OVS_REQUIRES(mutex)
-{
-    const struct vport_bond *model = bond->model;
-    const struct vport_bond_uplink *uplink;
-    const struct vport_bond_vport *vport;
-
-    memset(state, 0, sizeof *state);
-    state->name = xstrdup(model->name);
-    state->dp_type = xstrdup(bond->dp->type);
-    state->dp_name = xstrdup(bond->dp->name);
-    state->settings = model->settings;
-    state->uplinks = xmalloc(MAX(1, ovs_list_size(&model->uplinks))
-                             * sizeof *state->uplinks);
-    LIST_FOR_EACH (uplink, node, &model->uplinks) {
-        get_uplink_state(uplink, &state->uplinks[state->n_uplinks++]);
-    }
-    state->vports = xmalloc(MAX(1, hmap_count(&model->vports))
-                            * sizeof *state->vports);
-    LIST_FOR_EACH (vport, list_node, &model->vport_list) {
-        get_vport_state(vport, &state->vports[state->n_vports++]);
-    }
-}
-
-static int
-compare_states(const void *a_, const void *b_)
-{
-    const struct vport_bond_state *a = a_, *b = b_;
-
-    return strcmp(a->name, b->name);
-}
-
 size_t
 vport_bond_watcher_get_state(const char *name,
                              struct vport_bond_state **statesp)
@@ -1192,37 +1024,14 @@ vport_bond_watcher_get_state(const char *name,
     states = xmalloc(MAX(1, hmap_count(&bonds)) * sizeof *states);
     HMAP_FOR_EACH (bond, node, &bonds) {
         if (!name || !strcmp(bond->model->name, name)) {
-            get_state(bond, &states[n++]);
+            vport_bond_state_init(&states[n++], bond->model, bond->dp->type,
+                                  bond->dp->name);
         }
     }
     ovs_mutex_unlock(&mutex);
-    qsort(states, n, sizeof *states, compare_states);
+    vport_bond_states_sort(states, n);
     *statesp = states;
     return n;
-}
-
-void
-vport_bond_state_free(struct vport_bond_state *states, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        struct vport_bond_state *state = &states[i];
-
-        for (size_t j = 0; j < state->n_uplinks; j++) {
-            free(state->uplinks[j].name);
-        }
-        for (size_t j = 0; j < state->n_vports; j++) {
-            free(state->vports[j].name);
-            free(state->vports[j].primary);
-            free(state->vports[j].home);
-            free(state->vports[j].current);
-        }
-        free(state->uplinks);
-        free(state->vports);
-        free(state->name);
-        free(state->dp_type);
-        free(state->dp_name);
-    }
-    free(states);
 }
 
 void

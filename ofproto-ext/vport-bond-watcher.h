@@ -34,12 +34,10 @@
  * Threads
  * -------
  *
- * The functions for translation may be called by any RCU-registered thread and
- * take no lock.  The other functions are the main
- * thread's.  The watcher's thread never waits for the main thread: what they
- * share is guarded by a mutex that both hold only to compute and to copy.
- * vport_bond_watcher_configure() and _release() wait for the watcher's thread,
- * which is a matter of microseconds. */
+ * The functions are the main thread's.  The watcher's thread never waits for
+ * the main thread: what they share is guarded by a mutex that both hold only
+ * to compute and to copy.  vport_bond_watcher_configure() and _release() wait
+ * for the watcher's thread, which is a matter of microseconds. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -50,6 +48,7 @@
 
 struct dp_packet;
 struct smap;
+struct vport_bond_state;
 
 /* How long an id that nobody should use any more stays in the datapath. */
 #define VPORT_BOND_LINGER_MS 2000
@@ -149,70 +148,13 @@ void vport_bond_watcher_set_delays(const char *bond, int updelay_ms,
  * something moved, otherwise a malloc()'d sentence that says why not. */
 char *vport_bond_watcher_move(const char *vport, const char *uplink);
 
-/* Translation. */
-
-/* Returns true if there is any bond with vports. */
-bool vport_bond_any_active(void);
-
-/* Returns true if 'bond' is a bond with vports. */
-bool vport_bond_is_active(const char *bond);
-
-/* Stores in '*id' what packets that entered the datapath by 'entry' (ODPP_NONE
- * if by no port) and leave through 'bond' are to say, and returns true; or
- * returns false if 'bond' is no bond with vports.  A port that the bond does
- * not know is treated like ODPP_NONE. */
-bool vport_bond_lookup_id(const char *bond, odp_port_t entry, uint32_t *id);
-
 /* State, for people. */
 
-enum vport_bond_announced {
-    VPORT_BOND_NOT_MOVED,           /* Nothing to announce yet. */
-    VPORT_BOND_ANNOUNCED,           /* 'n_macs' addresses. */
-    VPORT_BOND_NOT_ANNOUNCED,       /* No address is known. */
-};
-
-struct vport_bond_uplink_state {
-    char *name;
-    odp_port_t odp_port;
-    bool carrier, enabled, eligible, usable, damped;
-    long long int since_ms;         /* Since when eligible, or not. */
-    long long int due_in_ms;        /* Until its carrier counts, or -1. */
-    uint64_t n_losses;
-    unsigned int n_vports;
-};
-
-struct vport_bond_vport_state {
-    char *name;
-    odp_port_t odp_port;
-    uint32_t id;
-    char *primary;                  /* Null if not pinned. */
-    char *home;                     /* Null if there are no uplinks. */
-    char *current;                  /* Null if packets are dropped. */
-    bool by_hand;
-    uint64_t n_moves;
-    long long int last_move_ms;     /* LLONG_MIN if it never moved. */
-    long long int duration_usec;    /* Of the last move: from the event to the
-                                     * end of its update. */
-    enum vport_bond_announced announced;
-    unsigned int n_macs;
-};
-
-struct vport_bond_state {
-    char *name;
-    char *dp_type;
-    char *dp_name;
-    struct vport_bond_settings settings;
-    struct vport_bond_uplink_state *uplinks;
-    size_t n_uplinks;
-    struct vport_bond_vport_state *vports;
-    size_t n_vports;
-};
-
 /* Stores in '*statesp' the state of 'bond', or of all bonds if it is null, in
- * the order of names, and returns their number. */
+ * the order of names, and returns their number.  The caller frees them with
+ * vport_bond_states_free(). */
 size_t vport_bond_watcher_get_state(const char *bond,
                                     struct vport_bond_state **statesp);
-void vport_bond_state_free(struct vport_bond_state *, size_t n);
 
 /* Adds to 'uplinks' for each vport, by name, the uplink that it uses, or
  * "none"; separated by commas if several bonds have it. */

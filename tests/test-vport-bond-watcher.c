@@ -18,7 +18,9 @@
 #include "lib/egress.h"
 #include "nic-emu-test.h"
 #include "odp-util.h"
+#include "ofproto-ext/vport-bond-binding.h"
 #include "ofproto-ext/vport-bond-macs.h"
+#include "ofproto-ext/vport-bond-state.h"
 #include "ofproto-ext/vport-bond-status.h"
 #include "ofproto-ext/vport-bond-watcher.h"
 #include "openvswitch/hmap.h"
@@ -393,7 +395,7 @@ START_TEST(test_failover)
     ck_assert_uint_eq(vport_bond_status_seq("nobody"), 0);
 
     ck_assert_uint_eq(vport_bond_watcher_get_state("bond9", &state), 0);
-    vport_bond_state_free(state, 0);
+    vport_bond_states_free(state, 0);
     ck_assert_uint_eq(vport_bond_watcher_get_state(NULL, &state), 1);
     ck_assert_uint_eq(state->n_uplinks, 2);
     ck_assert_uint_eq(state->n_vports, 5);
@@ -401,7 +403,7 @@ START_TEST(test_failover)
     ck_assert_ptr_null(state->vports[1].current);
     ck_assert_uint_eq(state->vports[1].n_moves, 3);
     ck_assert_uint_eq(state->uplinks[0].n_losses, 2);
-    vport_bond_state_free(state, 1);
+    vport_bond_states_free(state, 1);
 }
 END_TEST
 
@@ -732,7 +734,7 @@ START_TEST(test_threads)
             struct vport_bond_state *state;
             size_t n = vport_bond_watcher_get_state(NULL, &state);
 
-            vport_bond_state_free(state, n);
+            vport_bond_states_free(state, n);
         }
         vport_bond_watcher_run();
         ovsrcu_quiesce();
