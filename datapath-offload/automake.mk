@@ -10,8 +10,11 @@ datapath_offload_libdatapath_offload_la_SOURCES = \
 	datapath-offload/ct-conn.c \
 	datapath-offload/ct-conn.h \
 	datapath-offload/ct-tail.h \
+	datapath-offload/dp-bond-stats.h \
 	datapath-offload/dp-registry.c \
 	datapath-offload/dp-registry.h \
+	datapath-offload/egress-view.c \
+	datapath-offload/egress-view.h \
 	datapath-offload/engine-private.h \
 	datapath-offload/engine-thread.c \
 	datapath-offload/engine-thread.h \

@@ -20,11 +20,13 @@
  *       belongs to.
  *
  * It also hands megaflows to the provider that are older than its ownership of
- * a port (provider_reread_megaflows()). */
+ * a port (provider_reread_megaflows()), and reads counters that dpif does not
+ * show (dp-bond-stats.h). */
 
 #include <config.h>
 
 #include "conntrack.h"
+#include "dp-bond-stats.h"
 #include "dp-registry.h"
 #include "dpif.h"
 #include "hook-version.h"
@@ -262,4 +264,35 @@ provider_reread_megaflows(const char *dpif_type, odp_port_t odp_port)
         }
     }
     ovs_mutex_unlock(&dp_netdev_mutex);
+}
+
+bool
+dp_bond_stats_get(const char *type, const char *name, uint32_t id,
+                  struct dp_bond_stats *stats)
+{
+    struct dp_netdev_pmd_thread *pmd;
+    const struct dp_netdev *dp;
+    bool found = false;
+
+    memset(stats, 0, sizeof *stats);
+    ovs_mutex_lock(&dp_netdev_mutex);
+    dp = shash_find_data(&dp_netdevs, name);
+    if (dp && !strcmp(dp->class->type, type)) {
+        CMAP_FOR_EACH (pmd, node, &dp->poll_threads) {
+            struct tx_bond *bond = tx_bond_lookup(&pmd->tx_bonds, id);
+
+            for (int i = 0; bond && i < BOND_BUCKETS; i++) {
+                unsigned long long int packets, bytes;
+
+                atomic_read_relaxed(&bond->member_buckets[i].n_packets,
+                                    &packets);
+                atomic_read_relaxed(&bond->member_buckets[i].n_bytes, &bytes);
+                stats->packets += packets;
+                stats->bytes += bytes;
+            }
+            found |= bond != NULL;
+        }
+    }
+    ovs_mutex_unlock(&dp_netdev_mutex);
+    return found;
 }

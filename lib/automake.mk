@@ -3,6 +3,10 @@
 # The NIC abstraction and its drivers.  Knows OVS's generic library only.
 noinst_LTLIBRARIES += lib/libnic.la
 lib_libnic_la_SOURCES = \
+	lib/carrier.c \
+	lib/carrier.h \
+	lib/egress.c \
+	lib/egress.h \
 	lib/nic-emu-config.c \
 	lib/nic-emu-config.h \
 	lib/nic-emu-counter.h \

@@ -401,6 +401,39 @@ nic_emu_hw_check_template(const struct nic_emu_hw *hw,
     return reason;
 }
 
+int
+nic_emu_hw_egress_set(struct nic_emu_hw *hw, nic_handle handle,
+                      nic_port_id port, const char **reasonp)
+{
+    const struct nic_op op = {
+        .type = NIC_OP_EGRESS_SET,
+        .handle = handle,
+        .egress_port = port,
+    };
+    int error;
+
+    *reasonp = NULL;
+    if (hw->resetting) {
+        *reasonp = "the NIC was reset";
+        error = ENOENT;
+    } else if (hw->faults[NIC_EMU_FAULT_HOLD]) {
+        *reasonp = "the NIC is held up";
+        error = EBUSY;
+    } else if (hw->config.profile == NIC_EMU_HOSTILE && !hw_random(hw, 8)) {
+        *reasonp = "a fault of the hardware";
+        error = EIO;
+    } else {
+        error = nic_emu_object_set(&hw->objects, &op, reasonp);
+        nic_emu_objects_flush(&hw->objects);
+    }
+    if (error) {
+        hw->n_failed++;
+    } else {
+        hw->n_ops++;
+    }
+    return error;
+}
+
 void
 nic_emu_hw_submit(struct nic_emu_hw *hw, const struct nic_op ops[], size_t n,
                   long long int now_ms)

@@ -98,6 +98,8 @@ const char *nic_emu_hw_check_template(const struct nic_emu_hw *,
                                       const struct nic_template *);
 void nic_emu_hw_submit(struct nic_emu_hw *, const struct nic_op[], size_t n,
                        long long int now_ms);
+int nic_emu_hw_egress_set(struct nic_emu_hw *, nic_handle, nic_port_id,
+                          const char **reasonp);
 size_t nic_emu_hw_poll(struct nic_emu_hw *, struct nic_completion[],
                        size_t max, long long int now_ms);
 long long int nic_emu_hw_wake_ms(const struct nic_emu_hw *,

@@ -285,6 +285,19 @@ nic_emu_wake_ms(const struct nic *nic_, long long int now_ms)
     return wake_ms;
 }
 
+static int
+nic_emu_egress_set_(struct nic *nic_, nic_handle handle, nic_port_id port,
+                    const char **reasonp)
+{
+    struct nic_emu *nic = nic_emu_cast(nic_);
+    int error;
+
+    ovs_mutex_lock(&nic->mutex);
+    error = nic_emu_hw_egress_set(nic->hw, handle, port, reasonp);
+    ovs_mutex_unlock(&nic->mutex);
+    return error;
+}
+
 static void
 nic_emu_rule_counters(struct nic *nic_, const nic_handle handles[], size_t n,
                       struct nic_counter counters[], long long int now_ms)
@@ -656,6 +669,7 @@ const struct nic_class nic_emu_class = {
     .submit = nic_emu_submit,
     .poll = nic_emu_poll,
     .wake_ms = nic_emu_wake_ms,
+    .egress_set = nic_emu_egress_set_,
     .rule_counters = nic_emu_rule_counters,
     .conn_counters = nic_emu_conn_counters_,
     .dump = nic_emu_dump,

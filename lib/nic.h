@@ -74,7 +74,8 @@
  *
  * open, close, reconfigure and the port functions are called by the main
  * thread only.  submit, poll and the counter functions are called by one
- * thread at a time (the engine's).  Every implementation must allow these two
+ * thread at a time (the engine's).  egress_set is called by one thread at a
+ * time (the carrier watcher's).  Every implementation must allow these three
  * groups to run at the same time, and packets to flow all the while.
  */
 
@@ -265,6 +266,20 @@ struct nic_class {
     /* Returns the time at which poll() should be called next, LLONG_MAX if
      * nothing is pending. */
     long long int (*wake_ms)(const struct nic *, long long int now_ms);
+
+    /* Makes egress 'handle' lead to 'port', NIC_PORT_NONE for nowhere, and
+     * returns when that is so or has failed: like NIC_OP_EGRESS_SET, but on a
+     * queue of its own that neither waits for what was submitted nor holds it
+     * up.  May be called although other operations are under way, except the
+     * egress's addition and deletion.
+     *
+     * Returns 0 or a positive errno value as in 'struct nic_completion' and,
+     * if it has one, stores static text that says why in '*reasonp'.  On error
+     * the egress leads where it led before.
+     *
+     * Null if the NIC has no egress objects. */
+    int (*egress_set)(struct nic *, nic_handle handle, nic_port_id port,
+                      const char **reasonp);
 
     /* Stores in 'counters' the counters of 'n' rules as the NIC published them
      * last.  For a handle that names nothing, stores zeros. */

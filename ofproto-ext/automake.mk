@@ -1,17 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
 
+# What needs nothing but OVS's library, so that tests can have it alone.
+noinst_LTLIBRARIES += ofproto-ext/libvport-bond.la
+ofproto_ext_libvport_bond_la_SOURCES = \
+	ofproto-ext/vport-bond-binding.c \
+	ofproto-ext/vport-bond-binding.h \
+	ofproto-ext/vport-bond-dpif.c \
+	ofproto-ext/vport-bond-macs.c \
+	ofproto-ext/vport-bond-macs.h \
+	ofproto-ext/vport-bond-state.c \
+	ofproto-ext/vport-bond-state.h \
+	ofproto-ext/vport-bond-status.c \
+	ofproto-ext/vport-bond-status.h \
+	ofproto-ext/vport-bond-watcher.c \
+	ofproto-ext/vport-bond-watcher.h \
+	ofproto-ext/vport-bond.c \
+	ofproto-ext/vport-bond.h
+
 # OVS's units with hooks.
 HOOK_SOURCES += \
-	ofproto-ext/ovs-bridge.c
+	ofproto-ext/ovs-bond.c \
+	ofproto-ext/ovs-bridge.c \
+	ofproto-ext/ovs-ofproto-dpif-xlate.c
 
 # ovs-vswitchd: OVS's objects and archives, preceded by the hooks, so that the
 # linker never looks for the archive members that they replace.
 sbin_PROGRAMS += vswitchd/ovs-vswitchd
-vswitchd_ovs_vswitchd_SOURCES = $(HOOK_SOURCES)
+vswitchd_ovs_vswitchd_SOURCES = \
+	$(HOOK_SOURCES) \
+	ofproto-ext/vport-bond-commands.c \
+	ofproto-ext/vport-bond-config.c \
+	ofproto-ext/vport-bond-config.h \
+	ofproto-ext/vport-bond-hooks.h
 vswitchd_ovs_vswitchd_LDADD = \
 	$(ovs_builddir)/vswitchd/ovs-vswitchd.o \
 	$(ovs_builddir)/vswitchd/system-stats.o \
 	datapath-offload/libdatapath-offload.la \
+	ofproto-ext/libvport-bond.la \
 	lib/libnic.la \
 	$(ovs_builddir)/ofproto/libofproto.la \
 	$(ovs_builddir)/lib/libsflow.la \

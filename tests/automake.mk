@@ -3,7 +3,9 @@
 # Unit tests, one program each: 'tests/NAME.c' alone, unless it has sources or
 # libraries of its own below.
 UNIT_TESTS = \
+	tests/test-carrier \
 	tests/test-ct-conn \
+	tests/test-egress-view \
 	tests/test-engine-thread \
 	tests/test-engine \
 	tests/test-nic-emu-model \
@@ -12,12 +14,15 @@ UNIT_TESTS = \
 	tests/test-nic-emu \
 	tests/test-nic-rule \
 	tests/test-path \
-	tests/test-timer-wheel
+	tests/test-timer-wheel \
+	tests/test-vport-bond \
+	tests/test-vport-bond-watcher
 
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
 LDADD = \
 	datapath-offload/libdatapath-offload.la \
+	ofproto-ext/libvport-bond.la \
 	lib/libnic.la \
 	$(ovs_builddir)/lib/libopenvswitch.la \
 	$(OVS_LIBS) $(CHECK_LIBS) \
@@ -95,14 +100,17 @@ TESTSUITE_AT = \
 	tests/offload-stats.at \
 	tests/offload-refused.at \
 	tests/offload.at \
-	tests/vswitchd.at
+	tests/vswitchd.at \
+	tests/vport-bond.at
 SYSTEM_TESTSUITE_AT = \
 	tests/system-testsuite.at \
 	tests/system-offload.at \
+	tests/system-vport-bond.at \
 	tests/system-macros.at \
 	tests/system-vswitchd.at
 EXTRA_DIST += \
 	tests/atlocal.in \
+	tests/failover.py \
 	tests/transfer.py \
 	tests/packet.py \
 	$(COMMON_AT) \

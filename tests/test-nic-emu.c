@@ -223,6 +223,37 @@ START_TEST(test_carrier)
 }
 END_TEST
 
+START_TEST(test_egress_set)
+{
+    struct flow flow = udp(1);
+    const char *reason;
+    nic_handle e, h;
+
+    /* At once, whatever is under way on the other queue. */
+    open_nic("profile=kind");
+    e = add(egress_op(NIC_OP_EGRESS_ADD, 0, up0));
+    h = add(rule_op(vf0, &flow, to_egress(e)));
+    ck_assert_int_eq(nic->class->egress_set(nic, e, up1, &reason), 0);
+    ck_assert(hits("vf0", &flow));
+    ck_assert_str_eq(ds_cstr(&sent), "21:142 ");
+
+    ck_assert_int_eq(nic->class->egress_set(nic, h, up0, &reason), ENOENT);
+    ck_assert_str_eq(reason, "there is no such egress");
+    ck_assert_int_eq(nic->class->egress_set(nic, e, 12345, &reason), ENODEV);
+    ck_assert_str_eq(reason, "the port is gone");
+    ck_assert(hits("vf0", &flow));
+    ck_assert_str_eq(ds_cstr(&sent), "21:142 ");
+    ck_assert_int_eq(nic->class->egress_set(nic, e, NIC_PORT_NONE, &reason),
+                     0);
+    ck_assert(hits("vf0", &flow));
+    ck_assert_str_eq(ds_cstr(&sent), "");
+
+    nic_emu_reset(nic);
+    ck_assert_int_eq(nic->class->egress_set(nic, e, up0, &reason), ENOENT);
+    close_nic();
+}
+END_TEST
+
 START_TEST(test_egress)
 {
     struct flow flow = udp(1), other = udp(2);
@@ -798,6 +829,7 @@ main(int argc, char *argv[])
     tcase_add_test(tc, test_rules);
     tcase_add_test(tc, test_ports);
     tcase_add_test(tc, test_carrier);
+    tcase_add_test(tc, test_egress_set);
     tcase_add_test(tc, test_egress);
     tcase_add_test(tc, test_separate);
     tcase_add_test(tc, test_module);

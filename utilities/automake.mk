@@ -2,5 +2,6 @@
 
 EXTRA_DIST += \
 	utilities/demo \
+	utilities/demo-failover \
 	utilities/demo-report.py \
 	utilities/quickstart

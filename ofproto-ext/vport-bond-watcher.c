@@ -1,0 +1,1070 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <config.h>
+#include "vport-bond-watcher.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "connectivity.h"
+#include "coverage.h"
+#include "dp-packet.h"
+#include "flow.h"
+#include "hash.h"
+#include "lib/egress.h"
+#include "odp-util.h"
+#include "openvswitch/hmap.h"
+#include "openvswitch/list.h"
+#include "openvswitch/poll-loop.h"
+#include "openvswitch/shash.h"
+#include "openvswitch/thread.h"
+#include "openvswitch/vlog.h"
+#include "ovs-atomic.h"
+#include "ovs-rcu.h"
+#include "ovs-thread.h"
+#include "packets.h"
+#include "seq.h"
+#include "smap.h"
+#include "sset.h"
+#include "timeval.h"
+#include "util.h"
+#include "vport-bond-binding.h"
+#include "vport-bond-macs.h"
+#include "vport-bond-state.h"
+
+VLOG_DEFINE_THIS_MODULE(vport_bond);
+
+COVERAGE_DEFINE(vport_bond_move);
+COVERAGE_DEFINE(vport_bond_announce);
+
+/* When the datapath refused, it is tried again after this time. */
+#define RETRY_MS 1000
+
+/* A datapath.  Created by the main thread, freed by the watcher's. */
+struct dp {
+    struct ovs_list node;           /* In 'dps', or a list of those to free. */
+    char *type;
+    char *name;
+    unsigned int n_refs OVS_GUARDED_BY(mutex); /* Bonds, and ids that linger
+                                                * or are to be deleted. */
+    void *handle;                   /* The watcher's thread only. */
+};
+
+/* What the model's vports carry in 'aux'. */
+struct vport_ext {
+    struct vport_bond_outcome outcome; /* First: see vport-bond-state.h. */
+    struct vport_bond_binding *binding; /* Null if not published. */
+    bool in_datapath;               /* The datapath knows the id. */
+    struct eth_addr attached_mac;
+    uint16_t vlan;
+};
+BUILD_ASSERT_DECL(!offsetof(struct vport_ext, outcome));
+
+struct watched_bond {
+    struct hmap_node node;          /* In 'bonds', by name. */
+    const void *owner;
+    struct dp *dp;
+    struct vport_bond *model;
+    bool seen;                      /* In the configuration being applied. */
+    bool members_changed;           /* Since the watcher's thread looked. */
+};
+
+/* An id that translation does not give out any more. */
+struct old_id {
+    struct ovs_list node;
+    const void *owner;
+    struct dp *dp;
+    uint32_t id;
+    long long int expires_ms;
+};
+
+static struct ovs_mutex mutex = OVS_MUTEX_INITIALIZER;
+
+static struct hmap bonds OVS_GUARDED_BY(mutex) = HMAP_INITIALIZER(&bonds);
+static struct ovs_list dps OVS_GUARDED_BY(mutex)
+    = OVS_LIST_INITIALIZER(&dps);
+
+/* Life of 'struct old_id's: the main thread puts them from 'lingering' into
+ * 'to_delete', the watcher's thread from there into 'to_free'. */
+static struct ovs_list lingering OVS_GUARDED_BY(mutex)
+    = OVS_LIST_INITIALIZER(&lingering);
+static struct ovs_list to_delete OVS_GUARDED_BY(mutex)
+    = OVS_LIST_INITIALIZER(&to_delete);
+static struct ovs_list to_free OVS_GUARDED_BY(mutex)
+    = OVS_LIST_INITIALIZER(&to_free);
+
+/* The main thread counts up what it wants to be done, the watcher's thread
+ * follows. */
+static uint64_t wanted_gen OVS_GUARDED_BY(mutex);
+static uint64_t done_gen OVS_GUARDED_BY(mutex);
+static pthread_cond_t done_cond = PTHREAD_COND_INITIALIZER;
+
+static const struct vport_bond_dp_class *dp_class;
+static const struct vport_bond_ids *ids;
+static struct carrier_watcher *carrier; /* The watcher's thread only. */
+static struct seq *wakeup;
+static pthread_t thread;
+static bool running;                /* The main thread only. */
+static atomic_bool exiting = ATOMIC_VAR_INIT(false);
+static atomic_uint64_t change_seq = ATOMIC_VAR_INIT(1);
+
+/* Bonds. */
+
+/* Makes the main thread write the database. */
+static void
+status_changed(void)
+{
+    uint64_t orig;
+
+    atomic_add_relaxed(&change_seq, 1, &orig);
+    seq_change(connectivity_seq_get());
+}
+
+static struct watched_bond *
+bond_find(const char *name)
+    OVS_REQUIRES(mutex)
+{
+    struct watched_bond *bond;
+
+    HMAP_FOR_EACH_WITH_HASH (bond, node, hash_string(name, 0), &bonds) {
+        if (!strcmp(bond->model->name, name)) {
+            return bond;
+        }
+    }
+    return NULL;
+}
+
+static struct dp *
+dp_ref(const char *type, const char *name)
+    OVS_REQUIRES(mutex)
+{
+    struct dp *dp;
+
+    LIST_FOR_EACH (dp, node, &dps) {
+        if (!strcmp(dp->type, type) && !strcmp(dp->name, name)) {
+            dp->n_refs++;
+            return dp;
+        }
+    }
+    dp = xzalloc(sizeof *dp);
+    dp->type = xstrdup(type);
+    dp->name = xstrdup(name);
+    dp->n_refs = 1;
+    ovs_list_push_back(&dps, &dp->node);
+    return dp;
+}
+
+/* Ends the use of 'vport''s id and removes 'vport'.  Returns true if
+ * translation has known it. */
+static bool
+retire_vport(struct watched_bond *bond, struct vport_bond_vport *vport)
+    OVS_REQUIRES(mutex)
+{
+    struct vport_ext *ext = vport->aux;
+    struct old_id *old = xmalloc(sizeof *old);
+    bool was_published = ext->binding != NULL;
+
+    if (was_published) {
+        vport_bond_binding_remove(ext->binding);
+    }
+    vport_bond_macs_forget(bond->model->name, vport->odp_port);
+    old->owner = bond->owner;
+    old->dp = bond->dp;
+    old->dp->n_refs++;
+    old->id = vport->id;
+    old->expires_ms = time_msec() + VPORT_BOND_LINGER_MS;
+    ovs_list_push_back(&lingering, &old->node);
+    free(ext);
+    vport_bond_remove_vport(bond->model, vport);
+    return was_published;
+}
+
+static bool
+retire_bond(struct watched_bond *bond)
+    OVS_REQUIRES(mutex)
+{
+    struct vport_bond_vport *vport;
+    bool changed = false;
+
+    VLOG_INFO("bond %s: its vports are not bound to uplinks any more",
+              bond->model->name);
+    LIST_FOR_EACH_SAFE (vport, list_node, &bond->model->vport_list) {
+        changed |= retire_vport(bond, vport);
+    }
+    hmap_remove(&bonds, &bond->node);
+    bond->dp->n_refs--;
+    vport_bond_destroy(bond->model);
+    free(bond);
+    return changed;
+}
+
+static struct watched_bond *
+create_bond(const struct vport_bond_config *config)
+    OVS_REQUIRES(mutex)
+{
+    struct watched_bond *bond = xzalloc(sizeof *bond);
+
+    bond->owner = config->owner;
+    bond->dp = dp_ref(config->dp_type, config->dp_name);
+    bond->model = vport_bond_create(config->name, &config->settings);
+    hmap_insert(&bonds, &bond->node, hash_string(config->name, 0));
+    VLOG_INFO("bond %s: vports are bound to uplinks", config->name);
+    return bond;
+}
+
+static void
+configure_uplinks(struct watched_bond *bond,
+                  const struct vport_bond_config *config)
+    OVS_REQUIRES(mutex)
+{
+    struct vport_bond_uplink *uplink;
+
+    for (size_t i = 0; i < config->n_uplinks; i++) {
+        const struct vport_bond_uplink_config *c = &config->uplinks[i];
+
+        uplink = vport_bond_find_uplink(bond->model, c->name);
+        if (!uplink) {
+            uplink = vport_bond_add_uplink(bond->model, c->name, c->odp_port,
+                                           time_msec());
+            bond->members_changed = true;
+        } else if (uplink->odp_port != c->odp_port) {
+            bond->members_changed = true;
+        }
+        vport_bond_set_uplink_port(bond->model, uplink, c->odp_port);
+        vport_bond_set_enabled(bond->model, uplink, c->enabled, c->enabling);
+    }
+    LIST_FOR_EACH_SAFE (uplink, node, &bond->model->uplinks) {
+        bool found = false;
+
+        for (size_t i = 0; i < config->n_uplinks && !found; i++) {
+            found = !strcmp(config->uplinks[i].name, uplink->name);
+        }
+        if (!found) {
+            vport_bond_remove_uplink(bond->model, uplink);
+            bond->members_changed = true;
+        }
+    }
+}
+
+static void
+configure_vport(struct watched_bond *bond,
+                const struct vport_bond_vport_config *config)
+    OVS_REQUIRES(mutex)
+{
+    struct vport_bond_vport *vport;
+    struct vport_ext *ext;
+
+    vport = vport_bond_find_vport(bond->model, config->odp_port);
+    if (!vport) {
+        vport = vport_bond_add_vport(bond->model, config->name,
+                                     config->odp_port, config->class,
+                                     config->primary,
+                                     ids->alloc(bond->owner));
+        vport->aux = xzalloc(sizeof(struct vport_ext));
+    }
+    vport_bond_set_primary(bond->model, vport, config->primary);
+    ext = vport->aux;
+    ext->attached_mac = config->attached_mac;
+    ext->vlan = config->vlan;
+}
+
+static bool
+configure_vports(struct watched_bond *bond,
+                 const struct vport_bond_config *config)
+    OVS_REQUIRES(mutex)
+{
+    const struct vport_bond_vport_config no_port = {
+        .name = VPORT_BOND_NO_PORT,
+        .odp_port = ODPP_NONE,
+        .class = VPORT_OTHER,
+    };
+    struct vport_bond_vport *vport;
+    struct shash wanted = SHASH_INITIALIZER(&wanted);
+    bool changed = false;
+
+    for (size_t i = 0; i < config->n_vports; i++) {
+        shash_add_once(&wanted, config->vports[i].name, &config->vports[i]);
+    }
+    LIST_FOR_EACH_SAFE (vport, list_node, &bond->model->vport_list) {
+        const struct vport_bond_vport_config *c
+            = shash_find_data(&wanted, vport->name);
+
+        if (vport->odp_port != ODPP_NONE
+            && (!c || c->odp_port != vport->odp_port
+                || c->class != vport->class)) {
+            changed |= retire_vport(bond, vport);
+        }
+    }
+    shash_destroy(&wanted);
+
+    configure_vport(bond, &no_port);
+    for (size_t i = 0; i < config->n_vports; i++) {
+        configure_vport(bond, &config->vports[i]);
+    }
+    return changed;
+}
+
+/* Waits until the watcher's thread has done what was wanted before. */
+static void
+wait_done(void)
+    OVS_REQUIRES(mutex)
+{
+    uint64_t gen = ++wanted_gen;
+
+    seq_change(wakeup);
+    while (done_gen < gen) {
+        ovs_mutex_cond_wait(&done_cond, &mutex);
+    }
+}
+
+/* Lets translation know the ids that the datapath knows.  Returns true if
+ * there were new ones. */
+static bool
+publish_new(void)
+    OVS_REQUIRES(mutex)
+{
+    struct watched_bond *bond;
+    bool changed = false;
+
+    HMAP_FOR_EACH (bond, node, &bonds) {
+        struct vport_bond_vport *vport;
+
+        LIST_FOR_EACH (vport, list_node, &bond->model->vport_list) {
+            struct vport_ext *ext = vport->aux;
+
+            if (!ext->binding && ext->in_datapath) {
+                ext->binding = vport_bond_binding_add(bond->model->name,
+                                                      vport->odp_port,
+                                                      vport->id);
+                changed = true;
+            }
+        }
+    }
+    return changed;
+}
+
+bool
+vport_bond_watcher_configure(const struct vport_bond_config configs[],
+                             size_t n)
+{
+    struct watched_bond *bond;
+    bool changed = false;
+
+    ovs_mutex_lock(&mutex);
+    HMAP_FOR_EACH (bond, node, &bonds) {
+        bond->seen = false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const struct vport_bond_config *config = &configs[i];
+
+        bond = bond_find(config->name);
+        if (bond && (bond->owner != config->owner
+                     || strcmp(bond->dp->type, config->dp_type)
+                     || strcmp(bond->dp->name, config->dp_name))) {
+            changed |= retire_bond(bond);
+            bond = NULL;
+        }
+        if (!bond) {
+            bond = create_bond(config);
+        }
+        bond->seen = true;
+        vport_bond_set_settings(bond->model, &config->settings);
+        configure_uplinks(bond, config);
+        changed |= configure_vports(bond, config);
+    }
+    HMAP_FOR_EACH_SAFE (bond, node, &bonds) {
+        if (!bond->seen) {
+            changed |= retire_bond(bond);
+        }
+    }
+    if (running) {
+        wait_done();
+        changed |= publish_new();
+    }
+    ovs_mutex_unlock(&mutex);
+    if (changed) {
+        status_changed();
+    }
+    return changed;
+}
+
+/* Moves the ids of 'owner' that linger into 'to_delete'; if it is null, those
+ * whose time has come.  Returns when the next one's time comes. */
+static long long int
+expire_ids(const void *owner)
+    OVS_REQUIRES(mutex)
+{
+    long long int now_ms = time_msec();
+    long long int next_ms = LLONG_MAX;
+    struct old_id *old;
+
+    LIST_FOR_EACH_SAFE (old, node, &lingering) {
+        if (owner
+            ? old->owner == owner
+            : old->expires_ms <= now_ms && !egress_is_attached(old->id)) {
+            ovs_list_remove(&old->node);
+            ovs_list_push_back(&to_delete, &old->node);
+        } else {
+            next_ms = MIN(next_ms, MAX(old->expires_ms,
+                                       now_ms + EGRESS_RETRY_MS));
+        }
+    }
+    return next_ms;
+}
+
+/* Frees ids that the datapath has forgotten. */
+static void
+free_ids(void)
+    OVS_REQUIRES(mutex)
+{
+    struct old_id *old;
+
+    LIST_FOR_EACH_POP (old, node, &to_free) {
+        ids->free(old->id);
+        free(old);
+    }
+}
+
+void
+vport_bond_watcher_release(const void *owner)
+{
+    struct watched_bond *bond;
+
+    if (!running) {
+        return;
+    }
+    ovs_mutex_lock(&mutex);
+    HMAP_FOR_EACH_SAFE (bond, node, &bonds) {
+        if (bond->owner == owner) {
+            retire_bond(bond);
+        }
+    }
+    expire_ids(owner);
+    wait_done();
+    free_ids();
+    ovs_mutex_unlock(&mutex);
+}
+
+bool
+vport_bond_watcher_run(void)
+{
+    bool changed;
+
+    ovs_mutex_lock(&mutex);
+    if (!ovs_list_is_empty(&lingering)) {
+        expire_ids(NULL);
+        if (!ovs_list_is_empty(&to_delete)) {
+            seq_change(wakeup);
+        }
+    }
+    free_ids();
+
+    /* What the datapath refused at first. */
+    changed = publish_new();
+    ovs_mutex_unlock(&mutex);
+    return changed;
+}
+
+void
+vport_bond_watcher_wait(void)
+{
+    struct old_id *old;
+
+    ovs_mutex_lock(&mutex);
+    LIST_FOR_EACH (old, node, &lingering) {
+        poll_timer_wait_until(MAX(old->expires_ms,
+                                  time_msec() + EGRESS_RETRY_MS));
+    }
+    ovs_mutex_unlock(&mutex);
+}
+
+void
+vport_bond_watcher_set_enabled(const char *bond_name, const char *name,
+                               bool enabled, bool enabling)
+{
+    struct watched_bond *bond;
+
+    ovs_mutex_lock(&mutex);
+    bond = bond_find(bond_name);
+    if (bond) {
+        struct vport_bond_uplink *uplink
+            = vport_bond_find_uplink(bond->model, name);
+
+        if (uplink && (uplink->enabled != enabled
+                       || uplink->enabling != enabling)) {
+            vport_bond_set_enabled(bond->model, uplink, enabled, enabling);
+            seq_change(wakeup);
+        }
+    }
+    ovs_mutex_unlock(&mutex);
+}
+
+void
+vport_bond_watcher_set_delays(const char *bond_name, int updelay_ms,
+                              int downdelay_ms)
+{
+    struct watched_bond *bond;
+
+    ovs_mutex_lock(&mutex);
+    bond = bond_find(bond_name);
+    if (bond) {
+        struct vport_bond_settings settings = bond->model->settings;
+
+        settings.updelay_ms = updelay_ms;
+        settings.downdelay_ms = downdelay_ms;
+        vport_bond_set_settings(bond->model, &settings);
+    }
+    ovs_mutex_unlock(&mutex);
+}
+
+char *
+vport_bond_watcher_move(const char *vport_name, const char *uplink_name)
+{
+    struct watched_bond *bond;
+    bool moved = false;
+    bool found = false;
+    char *error = NULL;
+
+    ovs_mutex_lock(&mutex);
+    HMAP_FOR_EACH (bond, node, &bonds) {
+        struct vport_bond_vport *vport
+            = vport_bond_find_vport_by_name(bond->model, vport_name);
+        struct vport_bond_uplink *uplink
+            = vport_bond_find_uplink(bond->model, uplink_name);
+
+        found |= vport != NULL;
+        if (vport && uplink && !error) {
+            error = vport_bond_move(bond->model, vport, uplink, time_msec());
+            moved |= !error;
+        }
+    }
+    if (moved && running) {
+        wait_done();
+    }
+    ovs_mutex_unlock(&mutex);
+
+    if (moved) {
+        free(error);
+        return NULL;
+    } else if (error) {
+        return error;
+    } else if (found) {
+        return xasprintf("%s: not an uplink of a bond that %s uses "
+                         "(see vport-bond/show)", uplink_name, vport_name);
+    } else {
+        return xasprintf("%s: not a vport of a bond with vport-bond=true "
+                         "(see vport-bond/show)", vport_name);
+    }
+}
+
+/* The watcher's thread. */
+
+/* Where an id is to lead, and what is to be told about it. */
+struct update {
+    struct dp *dp;
+    char *bond;
+    char *vport;
+    odp_port_t entry;
+    uint32_t id;
+    odp_port_t port;                /* ODPP_NONE: nowhere. */
+    odp_port_t *members;
+    size_t n_members;
+    bool members_only;              /* It leads where it led before. */
+    bool announce;
+    struct eth_addr attached_mac;
+    uint16_t vlan;
+
+    /* Results. */
+    int error;
+    long long int done_usec;
+    unsigned int n_macs;
+};
+
+struct updates {
+    struct watched_bond *bond;      /* Whose changes are being taken. */
+    struct update *array;
+    size_t n, allocated;
+};
+
+/* When the event that is being handled was noticed. */
+static long long int event_usec;
+
+static void
+carrier_changed(const char *name, enum carrier_state state,
+                void *aux OVS_UNUSED)
+{
+    struct watched_bond *bond;
+
+    ovs_mutex_lock(&mutex);
+    HMAP_FOR_EACH (bond, node, &bonds) {
+        struct vport_bond_uplink *uplink
+            = vport_bond_find_uplink(bond->model, name);
+
+        /* A device of whose carrier nobody knows anything has it as far as OVS
+         * says so. */
+        if (uplink) {
+            vport_bond_set_carrier(bond->model, uplink,
+                                   state != CARRIER_DOWN, time_msec());
+        }
+    }
+    ovs_mutex_unlock(&mutex);
+}
+
+/* Makes the carrier watcher watch all uplinks, and 'watched' say so. */
+static void
+watch_uplinks(struct sset *watched)
+{
+    struct sset wanted = SSET_INITIALIZER(&wanted);
+    struct watched_bond *bond;
+    const char *name;
+
+    ovs_mutex_lock(&mutex);
+    HMAP_FOR_EACH (bond, node, &bonds) {
+        struct vport_bond_uplink *uplink;
+
+        LIST_FOR_EACH (uplink, node, &bond->model->uplinks) {
+            sset_add(&wanted, uplink->name);
+
+            /* Also one that is watched for another bond already. */
+            if (uplink->fresh && sset_contains(watched, uplink->name)) {
+                vport_bond_set_carrier(
+                    bond->model, uplink,
+                    carrier_watcher_get(carrier, uplink->name)
+                        != CARRIER_DOWN,
+                    time_msec());
+            }
+        }
+    }
+    ovs_mutex_unlock(&mutex);
+
+    SSET_FOR_EACH_SAFE (name, watched) {
+        if (!sset_contains(&wanted, name)) {
+            carrier_watcher_remove(carrier, name);
+            sset_delete(watched, SSET_NODE_FROM_NAME(name));
+        }
+    }
+    SSET_FOR_EACH (name, &wanted) {
+        if (sset_add(watched, name)) {
+            carrier_watcher_add(carrier, name);
+        }
+    }
+    sset_destroy(&wanted);
+}
+
+static void
+take_change(struct vport_bond_vport *vport, void *updates_)
+    OVS_NO_THREAD_SAFETY_ANALYSIS
+{
+    struct updates *updates = updates_;
+    struct watched_bond *bond = updates->bond;
+    struct vport_ext *ext = vport->aux;
+    struct vport_bond_uplink *uplink;
+    struct update *u;
+
+    if (updates->n >= updates->allocated) {
+        updates->array = x2nrealloc(updates->array, &updates->allocated,
+                                    sizeof *updates->array);
+    }
+    u = &updates->array[updates->n++];
+    memset(u, 0, sizeof *u);
+    u->dp = bond->dp;
+    u->bond = xstrdup(bond->model->name);
+    u->vport = xstrdup(vport->name);
+    u->entry = vport->odp_port;
+    u->id = vport->id;
+    u->port = vport->current ? vport->current->odp_port : ODPP_NONE;
+    u->members = xmalloc(MAX(1, ovs_list_size(&bond->model->uplinks))
+                         * sizeof *u->members);
+    LIST_FOR_EACH (uplink, node, &bond->model->uplinks) {
+        u->members[u->n_members++] = uplink->odp_port;
+    }
+    u->announce = vport->n_moves && vport->current;
+    u->attached_mac = ext->attached_mac;
+    u->vlan = ext->vlan;
+}
+
+/* Takes all vports of 'bond' that did not change otherwise. */
+static void
+take_members(struct watched_bond *bond, struct updates *updates)
+    OVS_REQUIRES(mutex)
+{
+    struct vport_bond_vport *vport;
+
+    LIST_FOR_EACH (vport, list_node, &bond->model->vport_list) {
+        if (!vport->changed) {
+            take_change(vport, updates);
+            updates->array[updates->n - 1].members_only = true;
+        }
+    }
+    bond->members_changed = false;
+}
+
+/* Sends learning packets for 'u', which has moved. */
+static void
+announce(struct update *u)
+{
+    struct vport_bond_mac macs[VPORT_BOND_MACS_MAX];
+    size_t n = vport_bond_macs_get(u->bond, u->entry, macs);
+
+    if (!n && !eth_addr_is_zero(u->attached_mac)) {
+        macs[0].mac = u->attached_mac;
+        macs[0].vlan = u->vlan;
+        n = 1;
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct dp_packet *packet = dp_packet_new(0);
+
+        compose_rarp(packet, macs[i].mac);
+        if (macs[i].vlan) {
+            eth_push_vlan(packet, htons(ETH_TYPE_VLAN), htons(macs[i].vlan));
+        }
+        if (!dp_class->send(u->dp->handle, u->port, packet)) {
+            u->n_macs++;
+            COVERAGE_INC(vport_bond_announce);
+        }
+        dp_packet_delete(packet);
+    }
+}
+
+static void
+apply(struct updates *updates)
+{
+    static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(60, 60);
+
+    /* Everybody moves before anybody is announced. */
+    for (size_t i = 0; i < updates->n; i++) {
+        struct update *u = &updates->array[i];
+
+        if (u->members_only) {
+            egress_set(u->id, u->dp->type, u->port, u->members,
+                       u->n_members);
+            continue;
+        }
+        if (!u->dp->handle) {
+            u->dp->handle = dp_class->open(u->dp->type, u->dp->name);
+        }
+        u->error = (u->dp->handle
+                    ? dp_class->set(u->dp->handle, u->id, u->port)
+                    : ENODEV);
+        egress_set(u->id, u->dp->type, u->port, u->members, u->n_members);
+        u->done_usec = time_usec();
+        if (u->error) {
+            VLOG_WARN_RL(&rl, "bond %s: datapath %s@%s refused to move "
+                         "vport %s (%s)", u->bond, u->dp->type, u->dp->name,
+                         u->vport, ovs_strerror(u->error));
+        }
+    }
+    for (size_t i = 0; i < updates->n; i++) {
+        struct update *u = &updates->array[i];
+
+        if (u->announce && !u->members_only && !u->error
+            && u->port != ODPP_NONE) {
+            announce(u);
+        }
+    }
+}
+
+/* Notes that 'vport' of 'bond' has moved, as 'u' says. */
+static void
+note_move(const struct watched_bond *bond, struct vport_bond_vport *vport,
+          const struct update *u)
+{
+    static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(600, 600);
+    struct vport_ext *ext = vport->aux;
+
+    COVERAGE_INC(vport_bond_move);
+    ext->outcome.duration_usec = u->done_usec - event_usec;
+    if (u->announce) {
+        ext->outcome.n_macs = u->n_macs;
+        ext->outcome.announced = (u->n_macs
+                                  ? VPORT_BOND_ANNOUNCED
+                                  : VPORT_BOND_NOT_ANNOUNCED);
+    }
+    VLOG_INFO_RL(&rl, "bond %s: vport %s moved to %s", bond->model->name,
+                 vport->name, (vport->current
+                               ? vport->current->name
+                               : "no uplink, its packets are dropped"));
+}
+
+/* Notes what became of 'updates'.  Returns true if any of them must be tried
+ * again. */
+static bool
+note_results(struct updates *updates)
+    OVS_REQUIRES(mutex)
+{
+    bool retry = false;
+
+    for (size_t i = 0; i < updates->n; i++) {
+        struct update *u = &updates->array[i];
+        struct watched_bond *bond = bond_find(u->bond);
+        struct vport_bond_vport *vport
+            = bond ? vport_bond_find_vport(bond->model, u->entry) : NULL;
+
+        if (!vport || vport->id != u->id || u->members_only) {
+            continue;
+        }
+        if (u->error) {
+            vport->changed = true;
+            retry = true;
+        } else {
+            struct vport_ext *ext = vport->aux;
+
+            ext->in_datapath = true;
+            if (vport->n_moves) {
+                note_move(bond, vport, u);
+            }
+        }
+    }
+    return retry;
+}
+
+static void
+updates_destroy(struct updates *updates)
+{
+    for (size_t i = 0; i < updates->n; i++) {
+        free(updates->array[i].bond);
+        free(updates->array[i].vport);
+        free(updates->array[i].members);
+    }
+    free(updates->array);
+}
+
+/* Makes datapaths forget the ids in 'dels' and closes those in 'unused'. */
+static void
+clean_up(struct ovs_list *dels, struct ovs_list *unused)
+{
+    struct old_id *old;
+    struct dp *dp;
+
+    LIST_FOR_EACH (old, node, dels) {
+        egress_remove(old->id);
+        if (old->dp->handle) {
+            dp_class->del(old->dp->handle, old->id);
+        }
+    }
+
+    /* An id in 'dels' may be the last use of its datapath. */
+    ovs_mutex_lock(&mutex);
+    LIST_FOR_EACH (old, node, dels) {
+        old->dp->n_refs--;
+    }
+    LIST_FOR_EACH_SAFE (dp, node, &dps) {
+        if (!dp->n_refs) {
+            ovs_list_remove(&dp->node);
+            ovs_list_push_back(unused, &dp->node);
+        }
+    }
+    ovs_mutex_unlock(&mutex);
+
+    LIST_FOR_EACH_POP (dp, node, unused) {
+        if (dp->handle) {
+            dp_class->close(dp->handle);
+        }
+        free(dp->type);
+        free(dp->name);
+        free(dp);
+    }
+}
+
+/* Takes the part of 'from' into 'to'. */
+static void
+take_list(struct ovs_list *to, struct ovs_list *from)
+{
+    ovs_list_init(to);
+    if (!ovs_list_is_empty(from)) {
+        ovs_list_move(to, from);
+        ovs_list_init(from);
+    }
+}
+
+/* One round.  Returns when the next one is due at the latest. */
+static long long int
+step(struct sset *watched)
+{
+    struct updates updates = { .array = NULL };
+    long long int wake_ms = LLONG_MAX;
+    struct ovs_list unused, dels;
+    struct watched_bond *bond;
+    uint64_t gen;
+
+    event_usec = time_usec();
+    carrier_watcher_run(carrier);
+    watch_uplinks(watched);
+
+    ovs_mutex_lock(&mutex);
+    gen = wanted_gen;
+    HMAP_FOR_EACH (bond, node, &bonds) {
+        wake_ms = MIN(wake_ms, vport_bond_run(bond->model, time_msec()));
+        updates.bond = bond;
+        if (bond->members_changed) {
+            take_members(bond, &updates);
+        }
+        vport_bond_take_changes(bond->model, take_change, &updates);
+    }
+    take_list(&dels, &to_delete);
+    ovs_mutex_unlock(&mutex);
+
+    apply(&updates);
+    if (egress_refresh()) {
+        wake_ms = MIN(wake_ms, time_msec() + EGRESS_RETRY_MS);
+    }
+    ovs_list_init(&unused);
+    clean_up(&dels, &unused);
+    if (updates.n) {
+        status_changed();
+    }
+
+    ovs_mutex_lock(&mutex);
+    if (note_results(&updates)) {
+        wake_ms = MIN(wake_ms, time_msec() + RETRY_MS);
+    }
+    ovs_list_push_back_all(&to_free, &dels);
+    done_gen = gen;
+    xpthread_cond_broadcast(&done_cond);
+    ovs_mutex_unlock(&mutex);
+
+    updates_destroy(&updates);
+    return wake_ms;
+}
+
+static void *
+thread_main(void *aux OVS_UNUSED)
+{
+    struct sset watched = SSET_INITIALIZER(&watched);
+
+    for (;;) {
+        uint64_t wakeup_seqno = seq_read(wakeup);
+        uint64_t egress_seqno = seq_read(egress_seq());
+        long long int wake_ms = step(&watched);
+        bool exit;
+
+        atomic_read_relaxed(&exiting, &exit);
+        if (exit) {
+            break;
+        }
+        carrier_watcher_wait(carrier);
+        seq_wait(wakeup, wakeup_seqno);
+        seq_wait(egress_seq(), egress_seqno);
+        poll_timer_wait_until(wake_ms);
+        poll_block();
+    }
+    sset_destroy(&watched);
+    return NULL;
+}
+
+void
+vport_bond_watcher_start(const struct vport_bond_dp_class *dp_class_,
+                         const struct vport_bond_ids *ids_,
+                         const struct carrier_source sources[],
+                         unsigned int n_sources)
+{
+    int error;
+
+    ovs_assert(!running);
+    dp_class = dp_class_;
+    ids = ids_;
+    wakeup = seq_create();
+    error = carrier_watcher_create(sources, n_sources, carrier_changed, NULL,
+                                   &carrier);
+    if (error) {
+        VLOG_WARN("cannot listen to link events (%s): loss of carrier is "
+                  "noticed by OVS's main loop only", ovs_strerror(error));
+    }
+    atomic_store_relaxed(&exiting, false);
+    running = true;
+    thread = ovs_thread_create("vport_bond", thread_main, NULL);
+}
+
+void
+vport_bond_watcher_stop(void)
+{
+    struct old_id *old;
+
+    if (!running) {
+        return;
+    }
+    ovs_mutex_lock(&mutex);
+    ovs_assert(hmap_is_empty(&bonds));
+    LIST_FOR_EACH (old, node, &lingering) {
+        old->expires_ms = LLONG_MIN;
+    }
+    ovs_list_push_back_all(&to_delete, &lingering);
+    wait_done();
+    free_ids();
+    ovs_mutex_unlock(&mutex);
+
+    atomic_store_relaxed(&exiting, true);
+    seq_change(wakeup);
+    xpthread_join(thread, NULL);
+    carrier_watcher_destroy(carrier);
+    carrier = NULL;
+    seq_destroy(wakeup);
+    running = false;
+}
+
+bool
+vport_bond_watcher_is_running(void)
+{
+    return running;
+}
+
+/* State. */
+
+size_t
+vport_bond_watcher_get_state(const char *name,
+                             struct vport_bond_state **statesp)
+{
+    struct vport_bond_state *states;
+    struct watched_bond *bond;
+    size_t n = 0;
+
+    ovs_mutex_lock(&mutex);
+    states = xmalloc(MAX(1, hmap_count(&bonds)) * sizeof *states);
+    HMAP_FOR_EACH (bond, node, &bonds) {
+        if (!name || !strcmp(bond->model->name, name)) {
+            vport_bond_state_init(&states[n++], bond->model, bond->dp->type,
+                                  bond->dp->name);
+        }
+    }
+    ovs_mutex_unlock(&mutex);
+    vport_bond_states_sort(states, n);
+    *statesp = states;
+    return n;
+}
+
+void
+vport_bond_watcher_get_uplinks(struct smap *uplinks)
+{
+    struct watched_bond *bond;
+
+    ovs_mutex_lock(&mutex);
+    HMAP_FOR_EACH (bond, node, &bonds) {
+        const struct vport_bond_vport *vport;
+
+        LIST_FOR_EACH (vport, list_node, &bond->model->vport_list) {
+            const char *name = vport->current ? vport->current->name : "none";
+            const char *others = smap_get(uplinks, vport->name);
+
+            if (others) {
+                char *both = xasprintf("%s,%s", others, name);
+
+                smap_replace(uplinks, vport->name, both);
+                free(both);
+            } else {
+                smap_add(uplinks, vport->name, name);
+            }
+        }
+    }
+    ovs_mutex_unlock(&mutex);
+}
+
+uint64_t
+vport_bond_watcher_change_seq(void)
+{
+    uint64_t seq;
+
+    atomic_read_relaxed(&change_seq, &seq);
+    return seq;
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#ifndef VPORT_BOND_WATCHER_H
+#define VPORT_BOND_WATCHER_H 1
+
+/* The thread that moves vports
+ * ============================
+ *
+ * Looks after all bonds with 'other_config:vport-bond=true'.  The main thread
+ * says which bonds there are, with their uplinks and vports; the watcher's
+ * thread listens to the carrier of the uplinks, lets vport-bond.h decide, and
+ * makes it so:
+ *
+ *   - in the datapath: each pair of bond and vport has an *id*, and datapath
+ *     actions say lb_output(id).  The thread is the only one that tells the
+ *     datapath where an id leads (dpif_bond_add()), the first time included.
+ *     Megaflows do not change when a vport moves.
+ *
+ *   - in NICs: one egress update (lib/egress.h).
+ *
+ *   - in the network: learning packets (RARP) for the MAC addresses of vports
+ *     that moved (vport-bond-macs.h).
+ *
+ * Life of an id
+ * -------------
+ *
+ * The main thread allocates it.  Translation can find it
+ * (vport_bond_lookup_id()) after the datapath knows it.  When the vport or the
+ * bond goes, translation does not find it any more, but megaflows still name
+ * it: it stays in the datapath for VPORT_BOND_LINGER_MS, in which
+ * revalidation replaces them, and as long as a NIC uses it.  Before its owner
+ * goes (vport_bond_watcher_release()) it ends at once.
+ *
+ * Threads
+ * -------
+ *
+ * The functions are the main thread's.  The watcher's thread never waits for
+ * the main thread: what they share is guarded by a mutex that both hold only
+ * to compute and to copy.  vport_bond_watcher_configure() and _release() wait
+ * for the watcher's thread, which is a matter of microseconds. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "lib/carrier.h"
+#include "openvswitch/types.h"
+#include "vport-bond.h"
+
+struct dp_packet;
+struct smap;
+struct vport_bond_state;
+
+/* How long an id that nobody should use any more stays in the datapath. */
+#define VPORT_BOND_LINGER_MS 2000
+
+/* The name of the vport that stands for packets of no port: packet-outs from
+ * the controller, OVS's own. */
+#define VPORT_BOND_NO_PORT "(none)"
+
+/* What the watcher's thread does to a datapath. */
+struct vport_bond_dp_class {
+    /* Opens the datapath 'name' of 'type'.  Returns null if it fails. */
+    void *(*open)(const char *type, const char *name);
+    void (*close)(void *dp);
+
+    /* Makes lb_output('id') lead to 'port', ODPP_NONE for nowhere, or makes
+     * the datapath forget 'id'.  Returns 0 or a positive errno value. */
+    int (*set)(void *dp, uint32_t id, odp_port_t port);
+    int (*del)(void *dp, uint32_t id);
+
+    /* Sends 'packet', which stays the caller's, out of 'port'. */
+    int (*send)(void *dp, odp_port_t port, struct dp_packet *packet);
+};
+
+/* Real datapaths, through the watcher's own dpif handle. */
+extern const struct vport_bond_dp_class vport_bond_dpif_class;
+
+/* What the main thread does for the watcher. */
+struct vport_bond_ids {
+    /* Allocates and frees ids.  'owner' is what the bond belongs to. */
+    uint32_t (*alloc)(const void *owner);
+    void (*free)(uint32_t id);
+};
+
+/* Starts the thread.  'sources' are sources of carrier beside the kernel. */
+void vport_bond_watcher_start(const struct vport_bond_dp_class *,
+                              const struct vport_bond_ids *,
+                              const struct carrier_source sources[],
+                              unsigned int n_sources);
+
+/* Stops it.  No bond may be left. */
+void vport_bond_watcher_stop(void);
+bool vport_bond_watcher_is_running(void);
+
+/* Configuration. */
+
+struct vport_bond_uplink_config {
+    const char *name;
+    odp_port_t odp_port;
+    bool enabled, enabling;         /* See vport-bond.h. */
+};
+
+struct vport_bond_vport_config {
+    const char *name;
+    odp_port_t odp_port;
+    enum vport_class class;
+    const char *primary;            /* An uplink of the bond, or null. */
+    struct eth_addr attached_mac;   /* Zero if not known. */
+    uint16_t vlan;                  /* Of 'attached_mac', 0 if untagged. */
+};
+
+struct vport_bond_config {
+    const char *name;
+    const void *owner;
+    const char *dp_type;
+    const char *dp_name;
+    struct vport_bond_settings settings;
+    const struct vport_bond_uplink_config *uplinks;
+    size_t n_uplinks;
+    const struct vport_bond_vport_config *vports;
+    size_t n_vports;                /* VPORT_BOND_NO_PORT not included. */
+};
+
+/* Makes the bonds be as 'configs' say, and all others go.  When it returns the
+ * datapath knows it.  Returns true if translation changed: flows must be
+ * revalidated. */
+bool vport_bond_watcher_configure(const struct vport_bond_config configs[],
+                                  size_t n);
+
+/* Ends everything that belongs to 'owner', which is about to go, at once. */
+void vport_bond_watcher_release(const void *owner);
+
+/* Does what is left to the main thread; and wakes it up for that.  run()
+ * returns true if translation changed: flows must be revalidated. */
+bool vport_bond_watcher_run(void);
+void vport_bond_watcher_wait(void);
+
+/* OVS thinks so of uplink 'name' of 'bond'.  Does nothing if it is known, or
+ * if there is no such bond. */
+void vport_bond_watcher_set_enabled(const char *bond, const char *name,
+                                    bool enabled, bool enabling);
+
+/* OVS's delays for 'bond' are so. */
+void vport_bond_watcher_set_delays(const char *bond, int updelay_ms,
+                                   int downdelay_ms);
+
+/* Moves 'vport' of all bonds that have it and have 'uplink'.  Returns null if
+ * something moved, otherwise a malloc()'d sentence that says why not. */
+char *vport_bond_watcher_move(const char *vport, const char *uplink);
+
+/* State, for people. */
+
+/* Stores in '*statesp' the state of 'bond', or of all bonds if it is null, in
+ * the order of names, and returns their number.  The caller frees them with
+ * vport_bond_states_free(). */
+size_t vport_bond_watcher_get_state(const char *bond,
+                                    struct vport_bond_state **statesp);
+
+/* Adds to 'uplinks' for each vport, by name, the uplink that it uses, or
+ * "none"; separated by commas if several bonds have it. */
+void vport_bond_watcher_get_uplinks(struct smap *uplinks);
+
+/* Returns a number that changes whenever vport_bond_watcher_get_uplinks() may
+ * have changed. */
+uint64_t vport_bond_watcher_change_seq(void);
+
+#endif /* vport-bond-watcher.h */
