@@ -14,6 +14,7 @@
 
 #include "datapath-offload/hook-version.h"
 #include "datapath-offload/offload.h"
+#include "datapath-offload/test-switch.h"
 #include "netdev-offload.h"
 #include "vswitchd/bridge.h"
 
@@ -47,7 +48,7 @@ read_config(const struct smap *other_config)
             ifaces = x2nrealloc(ifaces, &allocated, sizeof *ifaces);
         }
         ifaces[n].name = row->name;
-        ifaces[n].other_config = &row->other_config;
+        ifaces[n].other_config = test_switch_iface_config(&row->other_config);
         n++;
     }
     offload_config_set(other_config, ifaces, n);
@@ -59,8 +60,14 @@ hooked_set_flow_api_enabled(const struct smap *other_config)
 {
     static unsigned int seqno;
     bool was_enabled = netdev_is_flow_api_enabled();
+    static bool initialized;
 
-    offload_init();
+    if (!initialized) {
+        initialized = true;
+        test_switch_init();
+        offload_init();
+    }
+    other_config = test_switch_ovs_config(other_config);
     if (seqno != ovsdb_idl_get_seqno(idl)) {
         seqno = ovsdb_idl_get_seqno(idl);
         read_config(other_config);
@@ -88,6 +95,7 @@ bridge_wait(void)
 void
 bridge_exit(bool delete_datapath)
 {
+    test_switch_report();
     ovs_bridge_exit(delete_datapath);
     offload_exit();
 }

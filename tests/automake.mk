@@ -93,6 +93,7 @@ TESTSUITE_AT = \
 	tests/offload-stats.at \
 	tests/offload-refused.at \
 	tests/offload.at \
+	tests/test-switch.at \
 	tests/vswitchd.at
 SYSTEM_TESTSUITE_AT = \
 	tests/system-testsuite.at \
