@@ -37,13 +37,13 @@ import subprocess
 import sys
 import time
 
-# Files of the suite in tests/testsuite.at that have tests with a datapath, and
-# so with conntrack, bonds, dpif-netdev or ofproto-dpif.
+# Files of the suite in tests/testsuite.at that have tests with bridges, and so
+# with conntrack, bonds, dpif-netdev or ofproto-dpif.
 UNIT_FILES = '''
-    alb bfd bridge bundle cfm classifier completion dpctl dpif-netdev
-    drop-stats lacp learn mcast-snooping mpls-xlate netdev-type nsh odp
-    ofp-actions ofproto-dpif ofproto ovs-router ovs-vswitchd packet-type-aware
-    pmd rstp stp tunnel tunnel-push-pop tunnel-push-pop-ipv6
+    alb bfd bridge bundle cfm dpctl dpif-netdev drop-stats lacp learn
+    mcast-snooping mpls-xlate netdev-type nsh ofproto-dpif ofproto ovs-router
+    ovs-vswitchd packet-type-aware pmd rstp stp tunnel tunnel-push-pop
+    tunnel-push-pop-ipv6
 '''.split()
 
 # Tests that do not run as the others do, by title, and why.
@@ -132,8 +132,9 @@ class Suite:
         return env
 
     def path(self, mode):
-        path = [os.path.join(self.args.ovs_build, d) for d in
-                ('utilities', 'vswitchd', 'ovsdb', 'vtep', 'tests', 'ipsec')]
+        path = [os.path.join(top, d) for d in
+                ('utilities', 'vswitchd', 'ovsdb', 'vtep', 'tests', 'ipsec')
+                for top in (self.args.ovs_build, self.args.ovs_source)]
         if mode != 'stock':
             path.insert(0, os.path.dirname(self.args.vswitchd))
         return ':'.join(path)
