@@ -535,6 +535,21 @@ attach(struct port *port, struct config_nic *cnic, const struct iface *iface)
     engine_thread_wake(thread);
 }
 
+/* Returns true if some port called 'name' is a NIC's.  Datapaths that OVSDB
+ * does not know (dpctl/add-dp) may have ports of the same device. */
+static bool
+is_name_attached(const char *name)
+{
+    const struct port *port;
+
+    HMAP_FOR_EACH (port, node, &ports) {
+        if (port->cnic && !strcmp(port->name, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool
 is_userspace(const char *dpif_type)
 {
@@ -563,7 +578,9 @@ reconcile_port(struct port *port)
         detach(port);
     }
     if (cnic && !port->cnic) {
-        attach(port, cnic, iface);
+        if (!is_name_attached(port->name)) {
+            attach(port, cnic, iface);
+        }
     } else if (port->cnic && port->ct_offload != iface->ct_offload) {
         port->ct_offload = iface->ct_offload;
         engine_lock(engine);
