@@ -93,6 +93,7 @@ TESTSUITE_AT = \
 	tests/offload-stats.at \
 	tests/offload-refused.at \
 	tests/offload.at \
+	tests/ovs-suites.at \
 	tests/test-switch.at \
 	tests/vswitchd.at
 SYSTEM_TESTSUITE_AT = \
@@ -176,7 +177,7 @@ OVS_SUITES_FLAGS =
 OVS_SUITES = $(top_srcdir)/tests/ovs-suites.py \
 	--ovs-source '$(ovs_srcdir)' --ovs-build '$(ovs_builddir)' \
 	--vswitchd vswitchd/ovs-vswitchd --dir tests/ovs-suites.dir
-EXTRA_DIST += tests/ovs-suites.py
+EXTRA_DIST += tests/ovs-suites-fake.sh tests/ovs-suites.py
 
 check-ovs: all
 	$(OVS_SUITES) --suite unit $(OVS_SUITES_FLAGS)

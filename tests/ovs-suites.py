@@ -151,6 +151,23 @@ class Suite:
                               part, results, reports)
         return results, reports
 
+    def results_file(self, mode):
+        return os.path.join(self.args.dir, self.name, 'results-' + mode)
+
+    def save(self, mode, results):
+        """Keeps results for load() in another run."""
+        kept = self.load(mode)
+        kept.update(results)
+        with open(self.results_file(mode), 'w') as f:
+            json.dump(kept, f)
+
+    def load(self, mode):
+        try:
+            with open(self.results_file(mode)) as f:
+                return {int(n): r for n, r in json.load(f).items()}
+        except FileNotFoundError:
+            return {}
+
     def run_part(self, mode, special, name, numbers, results, reports):
         # Autotest wants the directory to be called as in the build.
         top = os.path.join(self.args.dir, self.name, mode, name)
@@ -329,6 +346,9 @@ def main():
     parser.add_argument('--dir', required=True,
                         help='directory for everything that is written')
     parser.add_argument('--modes', default=','.join(MODES))
+    parser.add_argument('--reuse', default='', metavar='MODES',
+                        help='modes in which a test that an earlier run in '
+                        '--dir ran is not run again')
     parser.add_argument('--nic', default='',
                         help='more settings of the emulated NIC')
     parser.add_argument('--prefix', default='',
@@ -373,9 +393,13 @@ def main():
 
     results, traffic, seconds = {}, {}, {}
     for mode in modes:
-        log('%s: %d tests in mode %s' % (suite.name, len(suite.tests), mode))
+        known = (suite.load(mode) if mode in args.reuse.split(',') else {})
+        numbers = [n for n in suite.tests if n not in known]
+        log('%s: %d tests in mode %s' % (suite.name, len(numbers), mode))
         start = time.monotonic()
-        results[mode], reports = suite.run(mode, 'all', list(suite.tests))
+        results[mode], reports = suite.run(mode, 'all', numbers)
+        results[mode].update(known)
+        suite.save(mode, results[mode])
         seconds[mode] = time.monotonic() - start
         traffic[mode] = {n: Traffic(r) for n, r in reports.items()}
     differences = compare(suite, modes, results, log)
