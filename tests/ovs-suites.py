@@ -60,11 +60,15 @@ SPECIAL = {
 }
 
 # Tests that look for words in the log of ovs-vswitchd and find those that Open
-# vSwitch's dpif-netdev logs, whatever the provider, with hw-offload=true: by
-# title, and the lines that they may find in addition.  The check must be the
-# last of the test, which ends there.
-LOGGED = (re.compile(r'^ofproto-dpif - in place modification( \(vlan\))?$'),
-          re.compile(r'^\+dpif_netdev\|DBG\|succeed to modify netdev flow '))
+# vSwitch logs, whatever the provider, with hw-offload=true: by title, and the
+# lines that they may find in addition.  The check must be the last of the
+# test, which ends there.
+LOGGED = (re.compile(r'^ofproto-dpif - in place modification( \(vlan\))?$|'
+                     r'^tunnel - concomitant incompatible tunnels on '
+                     r'different ports$'),
+          re.compile(r'^\+dpif_netdev\|DBG\|succeed to modify netdev flow |'
+                     r'^\+.*\|netdev_offload\|INFO\|p2: No suitable flow API '
+                     r'found\.$'))
 
 MODES = {
     'stock': None,
