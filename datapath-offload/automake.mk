@@ -40,6 +40,8 @@ datapath_offload_libdatapath_offload_la_SOURCES = \
 	datapath-offload/reason.h \
 	datapath-offload/tcp-resync.c \
 	datapath-offload/tcp-resync.h \
+	datapath-offload/test-switch.c \
+	datapath-offload/test-switch.h \
 	datapath-offload/timer-wheel.c \
 	datapath-offload/timer-wheel.h \
 	datapath-offload/tracked-conn.c

@@ -194,30 +194,42 @@ show_text(const struct engine *engine, const struct conn_counts *counts,
     }
 }
 
+struct json *
+offload_commands_show_json(void)
+{
+    struct engine *engine = offload_engine();
+    struct conn_counts counts;
+    struct json *json;
+
+    engine_lock(engine);
+    count_conns(engine, &counts);
+    json = show_json(engine, &counts);
+    engine_unlock(engine);
+    return json;
+}
+
 static void
 ct_offload_show(struct unixctl_conn *conn, int argc, const char *argv[],
                 void *aux OVS_UNUSED)
 {
     bool json = offload_command_take_json(&argc, argv);
-    struct engine *engine = offload_engine();
-    struct conn_counts counts;
 
     if (argc > 1) {
         unixctl_command_reply_error(conn, "takes no argument but --json");
-        return;
-    }
-    engine_lock(engine);
-    count_conns(engine, &counts);
-    if (json) {
-        offload_command_reply_json(conn, show_json(engine, &counts));
+    } else if (json) {
+        offload_command_reply_json(conn, offload_commands_show_json());
     } else {
+        struct engine *engine = offload_engine();
         struct ds ds = DS_EMPTY_INITIALIZER;
+        struct conn_counts counts;
 
+        engine_lock(engine);
+        count_conns(engine, &counts);
         show_text(engine, &counts, &ds);
+        engine_unlock(engine);
         unixctl_command_reply(conn, ds_cstr(&ds));
         ds_destroy(&ds);
     }
-    engine_unlock(engine);
 }
 
 static void
@@ -389,6 +401,20 @@ port_to_text(const struct offload_port_info *port, void *ds_)
     ds_put_char(ds, '\n');
 }
 
+struct json *
+offload_commands_nic_json(void)
+{
+    struct json *top = json_object_create();
+    struct json *nics = json_array_create_empty();
+    struct json *ports = json_array_create_empty();
+
+    offload_config_for_each_nic(nic_to_json, nics);
+    offload_config_for_each_port(port_to_json, ports);
+    json_object_put(top, "nics", nics);
+    json_object_put(top, "ports", ports);
+    return top;
+}
+
 static void
 nic_show(struct unixctl_conn *conn, int argc, const char *argv[],
          void *aux OVS_UNUSED)
@@ -398,15 +424,7 @@ nic_show(struct unixctl_conn *conn, int argc, const char *argv[],
     if (argc > 1) {
         unixctl_command_reply_error(conn, "takes no argument but --json");
     } else if (json) {
-        struct json *top = json_object_create();
-        struct json *nics = json_array_create_empty();
-        struct json *ports = json_array_create_empty();
-
-        offload_config_for_each_nic(nic_to_json, nics);
-        offload_config_for_each_port(port_to_json, ports);
-        json_object_put(top, "nics", nics);
-        json_object_put(top, "ports", ports);
-        offload_command_reply_json(conn, top);
+        offload_command_reply_json(conn, offload_commands_nic_json());
     } else {
         struct ds ds = DS_EMPTY_INITIALIZER;
 

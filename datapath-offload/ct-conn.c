@@ -21,6 +21,8 @@ static atomic_bool announce = ATOMIC_VAR_INIT(false);
 static atomic_uint min_packets = ATOMIC_VAR_INIT(0);
 static atomic_uint64_t n_unannounced = ATOMIC_VAR_INIT(0);
 static atomic_uint64_t last_id = ATOMIC_VAR_INIT(0);
+static atomic_uint64_t n_ready_packets = ATOMIC_VAR_INIT(0);
+atomic_bool ct_tail_count_ready = ATOMIC_VAR_INIT(false);
 
 void
 ct_set_event_sink(ct_event_sink *sink)
@@ -53,6 +55,24 @@ uint64_t
 ct_get_n_unannounced(void)
 {
     return atomic_count_get64(&n_unannounced);
+}
+
+void
+ct_set_count_ready(bool on)
+{
+    atomic_store_relaxed(&ct_tail_count_ready, on);
+}
+
+uint64_t
+ct_get_n_ready_packets(void)
+{
+    return atomic_count_get64(&n_ready_packets);
+}
+
+void
+ct_tail_count_ready__(void)
+{
+    atomic_count_inc64(&n_ready_packets);
 }
 
 /* Making events. */

@@ -154,6 +154,12 @@ void ct_set_min_packets(unsigned int);
  * announced because ct_set_announce(false) was in force. */
 uint64_t ct_get_n_unannounced(void);
 
+/* Counts packets that the software sees of connections that were announced
+ * before, or does not, as is the default.  For tests: all threads share the
+ * counter.  Any thread, any time. */
+void ct_set_count_ready(bool);
+uint64_t ct_get_n_ready_packets(void);
+
 /* Puts 'conn' in ARMED mode, before the first of its rules is submitted.
  * Returns false, without effect, if it is not established any more, was
  * expired by force or removed, or has a FIN or RST that is not judged yet. */

@@ -20,6 +20,7 @@
 #include <stdint.h>
 #include "conntrack-private.h"
 #include "ct-conn.h"
+#include "ovs-atomic.h"
 #include "tcp-resync.h"
 #include "util.h"
 
@@ -70,6 +71,10 @@ ct_tail(const struct conn *conn)
 void ct_tail_saw_packet(struct ct_tail *, const struct dp_packet *packet,
                         bool reply);
 
+/* See ct_set_count_ready(). */
+extern atomic_bool ct_tail_count_ready;
+void ct_tail_count_ready__(void);
+
 /* Makes CT_EVENT_READY, if it is due.  'conn' must be established. */
 void ct_tail_ready__(struct ct_tail *, struct conn *conn, struct conntrack *,
                      long long int now_ms) OVS_REQUIRES(conn->lock);
@@ -78,6 +83,12 @@ ct_tail_ready(struct ct_tail *tail, struct conn *conn, struct conntrack *ct,
               long long int now_ms)
     OVS_REQUIRES(conn->lock)
 {
+    bool count;
+
+    atomic_read_relaxed(&ct_tail_count_ready, &count);
+    if (OVS_UNLIKELY(count) && tail->flags & CT_TAIL_ANNOUNCED) {
+        ct_tail_count_ready__();
+    }
     if ((tail->flags & (CT_TAIL_ANNOUNCED | CT_TAIL_MOVED))
         != CT_TAIL_ANNOUNCED) {
         ct_tail_ready__(tail, conn, ct, now_ms);

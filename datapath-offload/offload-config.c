@@ -15,6 +15,7 @@
 #include "lib/nic-emu.h"
 #include "netdev-offload.h"
 #include "netdev-provider.h"
+#include "netdev-vport.h"
 #include "openvswitch/poll-loop.h"
 #include "openvswitch/shash.h"
 #include "openvswitch/thread.h"
@@ -56,6 +57,7 @@ struct port {
     char *name;
     const char *dpif_type;          /* OVS's own: it compares addresses. */
     odp_port_t odp_port;
+    bool is_tunnel;                 /* Never a port of a NIC. */
     struct config_nic *cnic;        /* Null if not attached. */
     nic_port_id id;
     enum nic_port_role role;
@@ -535,6 +537,21 @@ attach(struct port *port, struct config_nic *cnic, const struct iface *iface)
     engine_thread_wake(thread);
 }
 
+/* Returns true if some port called 'name' is a NIC's.  Datapaths that OVSDB
+ * does not know (dpctl/add-dp) may have ports of the same device. */
+static bool
+is_name_attached(const char *name)
+{
+    const struct port *port;
+
+    HMAP_FOR_EACH (port, node, &ports) {
+        if (port->cnic && !strcmp(port->name, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool
 is_userspace(const char *dpif_type)
 {
@@ -549,6 +566,7 @@ reconcile_port(struct port *port)
     const struct iface *iface = shash_find_data(&ifaces, port->name);
     struct config_nic *cnic = (iface && iface->nic
                                && is_userspace(port->dpif_type)
+                               && !port->is_tunnel
                                ? shash_find_data(&nics, iface->nic) : NULL);
     bool was_ours = port->cnic != NULL;
 
@@ -563,7 +581,9 @@ reconcile_port(struct port *port)
         detach(port);
     }
     if (cnic && !port->cnic) {
-        attach(port, cnic, iface);
+        if (!is_name_attached(port->name)) {
+            attach(port, cnic, iface);
+        }
     } else if (port->cnic && port->ct_offload != iface->ct_offload) {
         port->ct_offload = iface->ct_offload;
         engine_lock(engine);
@@ -599,6 +619,8 @@ offload_config_port_added(struct netdev *netdev, const char *dpif_type,
         port->name = xstrdup(netdev_get_name(netdev));
         port->dpif_type = dpif_type;
         port->odp_port = odp_port;
+        port->is_tunnel
+            = netdev_vport_is_vport_class(netdev_get_class(netdev));
         ovs_mutex_lock(&ports_mutex);
         hmap_insert(&ports, &port->node, port_hash(dpif_type, odp_port));
         ovs_mutex_unlock(&ports_mutex);
@@ -765,6 +787,8 @@ offload_config_for_each_port(void (*cb)(const struct offload_port_info *,
                        : "hw-offload is false")
                     : !is_userspace(port->dpif_type)
                     ? "not a port of the userspace datapath"
+                    : port->is_tunnel
+                    ? "a tunnel is not a port of a NIC"
                     : !iface || !iface->nic || !shash_find(&nics, iface->nic)
                     ? "other_config:nic names no NIC"
                     : "the NIC did not take it"),

@@ -19,6 +19,7 @@
 
 #include "datapath-offload/hook-version.h"
 #include "datapath-offload/offload.h"
+#include "datapath-offload/test-switch.h"
 #include "netdev-offload.h"
 #include "netdev.h"
 #include "smap.h"
@@ -87,7 +88,7 @@ read_config(const struct smap *other_config)
             ifaces = x2nrealloc(ifaces, &allocated, sizeof *ifaces);
         }
         ifaces[n].name = row->name;
-        ifaces[n].other_config = &row->other_config;
+        ifaces[n].other_config = test_switch_iface_config(&row->other_config);
         n++;
     }
     offload_config_set(other_config, ifaces, n);
@@ -99,8 +100,14 @@ hooked_set_flow_api_enabled(const struct smap *other_config)
 {
     static unsigned int seqno;
     bool was_enabled = netdev_is_flow_api_enabled();
+    static bool initialized;
 
-    offload_init();
+    if (!initialized) {
+        initialized = true;
+        test_switch_init();
+        offload_init();
+    }
+    other_config = test_switch_ovs_config(other_config);
     if (seqno != ovsdb_idl_get_seqno(idl)) {
         seqno = ovsdb_idl_get_seqno(idl);
         read_config(other_config);
@@ -194,6 +201,7 @@ bridge_wait(void)
 void
 bridge_exit(bool delete_datapath)
 {
+    test_switch_report();
     ovs_bridge_exit(delete_datapath);
     vport_bond_exit();
     vport_bond_status_destroy();

@@ -100,6 +100,8 @@ TESTSUITE_AT = \
 	tests/offload-stats.at \
 	tests/offload-refused.at \
 	tests/offload.at \
+	tests/ovs-suites.at \
+	tests/test-switch.at \
 	tests/vswitchd.at \
 	tests/vport-bond.at
 SYSTEM_TESTSUITE_AT = \
@@ -179,7 +181,23 @@ check-system: tests/system-testsuite $(autotest_programs)
 		AUTOTEST_PATH='$(autotest_path)' \
 		$(TESTSUITE_JOBS) $(TESTSUITEFLAGS)
 
+# OVS's own suites, with OVS's ovs-vswitchd and with ours.  They need all of
+# OVS to be built.  OVS_SUITES_FLAGS goes to tests/ovs-suites.py.
+OVS_SUITES_FLAGS =
+OVS_SUITES = $(top_srcdir)/tests/ovs-suites.py \
+	--ovs-source '$(ovs_srcdir)' --ovs-build '$(ovs_builddir)' \
+	--vswitchd vswitchd/ovs-vswitchd --dir tests/ovs-suites.dir
+EXTRA_DIST += tests/ovs-suites-fake.sh tests/ovs-suites.py
+
+check-ovs: all
+	$(OVS_SUITES) --suite unit $(OVS_SUITES_FLAGS)
+
+check-ovs-system: all
+	$(OVS_SUITES) --suite system $(OVS_SUITES_FLAGS)
+
 clean-local:
 	rm -rf tests/testsuite.dir tests/testsuite.log \
-		tests/system-testsuite.dir tests/system-testsuite.log
-.PHONY: check-autotest check-long check-system check-unit
+		tests/system-testsuite.dir tests/system-testsuite.log \
+		tests/ovs-suites.dir
+.PHONY: check-autotest check-long check-ovs check-ovs-system check-system \
+	check-unit
