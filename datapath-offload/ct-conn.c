@@ -154,6 +154,7 @@ ct_tail_ready__(struct ct_tail *tail, struct conn *conn, struct conntrack *ct,
     tail->flags |= CT_TAIL_ANNOUNCED;
     tail->flags &= ~CT_TAIL_MOVED;
     tail->ready_ms = now_ms;
+    tcp_resync_tell_again(&tail->resync);
 
     struct ct_event *event = new_event(tail, CT_EVENT_READY);
     event->conn = conn;

@@ -22,12 +22,14 @@
  *                     and at least 'ct_set_min_packets()' were seen in all; or
  *                     that was so already and packets of a direction now come
  *                     from elsewhere (at most five times a second).  The first
- *                     one gives the connection its id.
+ *                     one gives the connection its id.  Never made while a
+ *                     FIN or RST waits to be judged: those before are settled.
  *   CT_EVENT_CLOSING  A FIN or RST was recorded that must be judged (see
  *                     below), the first of its kind since the connection was
- *                     armed or disarmed.  Mostly the connection is armed; if
- *                     it is not, ct_conn_judge() must be called CT_JUDGE_MS
- *                     later.
+ *                     armed, disarmed or READY, or ct_conn_judge() found that
+ *                     nothing was left to judge.  Mostly the connection is
+ *                     armed; if it is not, ct_conn_judge() must be called
+ *                     CT_JUDGE_MS later, and again until nothing is left.
  *   CT_EVENT_EXPIRED  The connection was expired by force: it will not be
  *                     found any more although it is not removed yet.  Only
  *                     CT_EVENT_REMOVED comes after it.

@@ -200,6 +200,9 @@ ct_tcp_judge(struct conn *conn_, struct conntrack *ct, long long int now_ms)
         }
     }
     believe_all(conn, tail, ct, dirs, now_ms);
+    if (!tcp_resync_is_pending(r)) {
+        tcp_resync_tell_again(&tail->resync);
+    }
 }
 
 /* The packet path. */
@@ -268,11 +271,14 @@ resync_conn_update(struct conntrack *ct, struct conn_tcp *conn,
     return res;
 }
 
-/* Returns true if 'r' has no reason to hold back CT_EVENT_READY. */
+/* Returns true if 'r' has no reason to hold back CT_EVENT_READY, which ends a
+ * judgement for the engine. */
 static bool
 is_ready(const struct tcp_resync *r)
 {
-    return r->mode == TCP_RESYNC_ARMED || !tcp_resync_is_blind(r);
+    return (r->mode == TCP_RESYNC_ARMED
+            ? !tcp_resync_is_pending(r)
+            : !tcp_resync_is_blind(r));
 }
 
 static struct conn *

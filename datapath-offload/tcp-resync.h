@@ -139,9 +139,17 @@ bool tcp_resync_withholds(const struct tcp_resync *r,
                           int dir, const struct tcp_segment *seg);
 
 /* Records 'seg'.  Returns true if it is the first of its kind since
- * tcp_resync_arm() or tcp_resync_disarm(). */
+ * tcp_resync_arm(), tcp_resync_disarm() or tcp_resync_tell_again(). */
 bool tcp_resync_record(struct tcp_resync *r, int dir,
                        const struct tcp_segment *seg, long long int now_ms);
+
+/* To be called when whoever was told by tcp_resync_record() does not look at
+ * the connection any more because of that. */
+static inline void
+tcp_resync_tell_again(struct tcp_resync *r)
+{
+    r->told = 0;
+}
 
 /* Takes the recorded FIN or RST of 'dir' for genuine: forgets it, and adjusts
  * 'w' as if it had been seen in its turn. */

@@ -1059,6 +1059,55 @@ START_TEST(test_closing_event)
 }
 END_TEST
 
+/* What the engine needs so that no FIN or RST is left unjudged: READY ends a
+ * judgement, and each one that comes afterwards is announced. */
+START_TEST(test_judged_once_each)
+{
+    struct conn *conn = open_tcp(true, NULL);
+    struct seg s;
+
+    /* A RST that comes from elsewhere does not make the connection READY. */
+    now += 1000;
+    s = segment(0, TCP_RST | TCP_ACK, 0);
+    s.in_port = u32_to_odp(7);
+    ck_assert(IS_EST(tcp_to(nicct, &s)));
+    expect_event(CT_EVENT_CLOSING, NULL);
+    expect_no_event();
+
+    /* Nor do packets that prove nothing. */
+    now += 1000;
+    s = segment(1, TCP_ACK, 0);
+    s.in_port = u32_to_odp(8);
+    ck_assert(IS_EST(tcp_to(nicct, &s)));
+    expect_no_event();
+    ck_assert_int_eq(ct_conn_disarm(conn, nicct, now), CT_CLOSE_PENDING);
+    now += CT_JUDGE_MS;
+    ck_assert_int_eq(ct_conn_judge(conn, nicct, now), CT_CLOSE_DONE);
+
+    /* Forged ones, before and after READY, and after a judgement. */
+    conn = open_tcp(true, NULL);
+    carry(0, 0x12345678);
+    ck_assert_int_eq(ct_conn_disarm(conn, nicct, now), CT_CLOSE_NONE);
+    for (int i = 0; i < 4; i++) {
+        s = segment(0, TCP_RST | TCP_ACK, 0);
+        s.seq += 100;
+        ck_assert(IS_EST(tcp_to(nicct, &s)));
+        expect_event(CT_EVENT_CLOSING, NULL);
+        ck_assert(IS_EST(tcp_to(nicct, &s)));
+        expect_no_event();
+        go(TO_NIC, 0, TCP_ACK, 1);
+        if (!i) {
+            go(TO_NIC, 1, TCP_ACK, 1);
+            expect_event(CT_EVENT_READY, NULL);
+        } else {
+            expect_no_event();
+            now += CT_JUDGE_MS;
+            ck_assert_int_eq(ct_conn_judge(conn, nicct, now), CT_CLOSE_NONE);
+        }
+    }
+}
+END_TEST
+
 /* A FIN or RST that no peer sent. */
 START_TEST(test_forged)
 {
@@ -1734,6 +1783,7 @@ main(int argc OVS_UNUSED, char *argv[])
     tcase_add_test(tc, test_ack_jump);
     tcase_add_test(tc, test_close);
     tcase_add_test(tc, test_closing_event);
+    tcase_add_test(tc, test_judged_once_each);
     tcase_add_test(tc, test_forged);
     tcase_add_test(tc, test_judging);
     tcase_add_test(tc, test_judging_rules);
