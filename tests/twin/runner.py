@@ -69,15 +69,14 @@ class Runner:
         # A NIC that resets forgets what it has counted.
         lossy = any(case.has_event("nic", "reset") for case in cases)
         self.base = self.each(lambda switch: prepare(switch, slots))
-        self.late_before = self.each(late_packets, self.others)
         self.check_base(results)
         for phase in range(scenario.N_PHASES):
             errors = self.each(lambda switch: run_phase(switch, slots, phase))
             self.compare_errors(errors, results)
             if phase == scenario.SETTLE_PHASE:
-                changing = [slot for slot, case in slots
-                            if changes_flows(case, phase) and not lossy]
-                self.wait_for_stats(slots, results, changing)
+                if not lossy and any(changes_flows(case, phase)
+                                     for _, case in slots):
+                    self.wait_for_stats(slots, results)
                 self.each(self.note_carried(slots, results), self.others)
             self.each(lambda switch: end_phase(switch, slots, phase))
             if phase == scenario.JUDGE_PHASE:
@@ -131,9 +130,9 @@ class Runner:
                                        switch.nic is not None,
                                        results[slot].reports[switch.label])
 
-    def compare_stats(self, todo, results, late=None):
+    def compare_stats(self, todo, results):
         """Compares statistics of the slots in 'todo', by label.  Takes those
-        out that are equal, but for 'late' packets, by label."""
+        out that are equal."""
         slots = sorted(set().union(*todo.values()))
         flows = self.each(lambda switch: {
             slot: compare.parse_flows(switch.flows(slot),
@@ -145,22 +144,22 @@ class Runner:
             for slot in list(todo[label]):
                 report = results[slot].reports[label]
                 report.stats = []
-                compare.compare_flows(stock[slot], flows[label][slot], report,
-                                      (late or {}).get(label, 0))
+                compare.compare_flows(stock[slot], flows[label][slot], report)
                 if not report.stats:
                     todo[label].remove(slot)
 
-    def wait_for_stats(self, slots, results, wanted):
-        """Waits until the statistics of the slots in 'wanted' are equal.  What
-        is different then will still be different in the end."""
-        todo = {switch.label: set(wanted) for switch in self.others}
-        if wanted:
-            self.each(lambda switch: switch.revalidate())
+    def wait_for_stats(self, slots, results):
+        """Waits until statistics are equal.  What is different then will still
+        be different in the end."""
+        todo = {switch.label: {slot for slot, case in slots
+                               if case.compare_stats}
+                for switch in self.others}
         deadline = time.monotonic() + REST_TIMEOUT
         while any(todo.values()) and time.monotonic() < deadline:
+            self.each(lambda switch: switch.revalidate())
             self.compare_stats(todo, results)
             self.pause(todo)
-        for slot in wanted:
+        for slot, _ in slots:
             for report in results[slot].reports.values():
                 report.stats = []
 
@@ -175,13 +174,13 @@ class Runner:
         entries = {switch.label: {slot for slot, _ in slots}
                    for switch in self.others}
         equal = {label: set(slots) for label, slots in stats.items()}
-        self.each(lambda switch: switch.revalidate())
         deadline = time.monotonic() + REST_TIMEOUT
         while True:
             late = time.monotonic() > deadline
             if any(entries.values()):
-                self.compare_entries(entries, slots, results, seconds)
+                self.compare_entries(entries, results, seconds)
             if any(stats.values()):
+                self.each(lambda switch: switch.revalidate())
                 self.compare_stats(stats, results)
             if late or not (any(entries.values()) or any(stats.values())):
                 break
@@ -211,7 +210,7 @@ class Runner:
         made other packets pass."""
         return (case.compare_stats
                 and not set(result.reports[label].permitted)
-                - {compare.UNSEEN_ACK, compare.LATE_COUNTS})
+                - {compare.UNSEEN_ACK})
 
     @staticmethod
     def pause(todo):
@@ -219,20 +218,21 @@ class Runner:
         if any(todo.values()):
             time.sleep(POLL_INTERVAL)
 
-    def compare_entries(self, todo, slots, results, seconds):
+    def compare_entries(self, todo, results, seconds):
         dumps = self.each(lambda switch: compare.parse_conntrack(
             switch.conntrack()))
         stock = dumps[self.stock.label]
-        for label in todo:
-            for slot in list(todo[label]):
-                report = results[slot].reports[label]
+        for switch in self.others:
+            slots = todo[switch.label]
+            for slot in list(slots):
+                report = results[slot].reports[switch.label]
                 report.conntrack = []
-                offloads = label != "off"
                 compare.compare_conntrack(
-                    results[slot].case.zone(slot), stock, dumps[label],
-                    seconds, offloads, report)
+                    results[slot].case.zone(slot), stock,
+                    dumps[switch.label], seconds, switch.nic is not None,
+                    report)
                 if not report.conntrack:
-                    todo[label].remove(slot)
+                    slots.remove(slot)
 
     # Coverage.
 
@@ -278,7 +278,7 @@ def prepare(switch, slots):
     counters of flows at the beginning, by slot: OVS has some of its own."""
     for slot, case in slots:
         switch.set_flows(slot, [])
-    switch.command("revalidator/purge")
+    switch.revalidate(purge=True)
     # OVS holds back fragments for up to 15 s, and sends them with whatever
     # comes then.
     switch.reset(reassemble=all(case.reassemble for _, case in slots))
@@ -328,7 +328,7 @@ def changes_flows(case, phase):
 def end_phase(switch, slots, phase):
     """Carries out the events at the end of 'phase' and waits until the switch
     has followed."""
-    switch.flush_packets()
+    switch.main_loop()
     for slot, case in slots:
         for op in case.ends[phase]:
             control(switch, slot, case, op["event"])
@@ -356,12 +356,3 @@ def wait_for_judgement(switch):
         time.sleep(POLL_INTERVAL)
     raise vswitchd.SwitchError("%s: connections are still being judged"
                                % switch.label)
-
-
-def late_packets(switch):
-    """Returns the number of packets that the NIC counted when their megaflow
-    was gone already."""
-    if switch.nic is None:
-        return 0
-    shown = switch.show()
-    return shown["moved_packets"] + shown["unattributed_packets"]

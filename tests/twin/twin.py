@@ -45,10 +45,13 @@ def parse_arguments():
     add("--profiles", default="typical,hostile", help="of the emulated NIC")
     add("--without-off", action="store_true",
         help="leave out ours with offload off")
+    add("--self-check", action="store_true",
+        help="compare stock with stock instead: what differs then is not due\n"
+             "to offload, and the test must be made deterministic")
     add("--nic-seed", type=int, default=None,
         help="seed of the hostile NIC; default: the first seed")
     add("--slots", type=int, default=24, help="cases that run at once")
-    add("--max-idle", type=int, default=10000,
+    add("--max-idle", type=int, default=300000,
         help="other_config:max-idle, after which OVS deletes a megaflow")
     add("--stock-bin", default=env("TWIN_STOCK_BIN"),
         help="stock ovs-vswitchd; default: TWIN_STOCK_BIN")
@@ -98,6 +101,9 @@ def make_switches(args, directory):
                                max_idle=args.max_idle, **how)
 
     switches = [make("stock", args.stock_bin)]
+    if args.self_check:
+        return switches + [make("stock%d" % i, args.stock_bin)
+                           for i in (2, 3, 4)]
     if not args.without_off:
         switches.append(make("off", args.bin))
     for mode in args.modes:
