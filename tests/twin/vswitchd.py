@@ -398,6 +398,8 @@ class Switch:
             self.command("nic-emu/" + args[0], "emu0", *args[1:])
         elif verb == "ct-offload":
             self.command("ct-offload/" + args[0], *args[1:])
+        elif verb == "settle":
+            self.settle(int(args[0]))
         else:
             raise SwitchError("%s: no such event" % verb)
 
@@ -424,6 +426,15 @@ class Switch:
         self.revalidate()
         if self.nic is not None:
             self.command("ct-offload/sync", "20000")
+
+    def settle(self, zone):
+        """Waits until no connection of 'zone' that sees a FIN or RST is in the
+        NIC, also if others made the NIC hold back completions."""
+        self.command("nic-emu/fault", "emu0", "release")
+        self.command("ct-offload/sync", "20000")
+        while any(conn["zone"] == zone and conn["state"] == "withdrawing"
+                  for conn in self.connections()):
+            select.select([], [], [], POKE_INTERVAL)
 
     def purge(self):
         """Deletes all megaflows."""
