@@ -71,6 +71,7 @@ TESTS_ENVIRONMENT = \
 	if test $(handoff_sanitizers) != none; then \
 	    CK_FORK=no; export CK_FORK; \
 	    CT_SEEDS=$${CT_SEEDS-200}; export CT_SEEDS; \
+	    TWIN_COUNT=$${TWIN_COUNT-24}; export TWIN_COUNT; \
 	fi; \
 	$(sanitizer_environment)
 sanitizer_environment = \

@@ -1114,9 +1114,13 @@ class TcpScript(ConnScript):
                 ops += self.forge()
             if g.chance(.03, "out of window"):
                 ops += self.stray()
-        if g.chance(.03, "syn inside"):
-            ops.append(conn.segment(rng.randrange(2), SYN,
-                                    seq=rng.randrange(1 << 32),
+        if self.may_forge() and g.chance(.03, "syn inside"):
+            # Never in the window by chance: offload judges it on the window
+            # that was known last.  Nor the first after conntrack was flushed,
+            # which would make it a connection of its own.
+            d = rng.randrange(2)
+            ops += self.exchange(0)
+            ops.append(conn.segment(d, SYN, seq=conn.next[d] + self.far(),
                                     note="SYN of a stranger"))
         if phase == self.closing:
             ops += self.close()
