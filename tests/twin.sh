@@ -4,18 +4,21 @@
 # The twin test: the same packets through stock ovs-vswitchd and ours.  Prints
 # what it did.
 #
-# By default only the fixed scenarios.  TWIN_COUNT is a number of random cases,
-# TWIN_SEED the first; with TWIN_SECONDS it goes on for so long, with new seeds.
-# Random cases still show differences, about one in a hundred, that do not come
-# back when the case is run again; doc/developer-guide.md tells what is known.
+# The fixed scenarios, and then TWIN_COUNT random cases (default: 0), of which
+# TWIN_SEED is the first.  With TWIN_SECONDS random cases go on for so long
+# instead, with new seeds.  TWIN_SELF_CHECK=yes compares stock with stock: what
+# differs then is noise of the test itself.
 
 PYTHONDONTWRITEBYTECODE=1; export PYTHONDONTWRITEBYTECODE
 if test -n "${TWIN_SECONDS-}"; then
     set -- --seconds "$TWIN_SECONDS"
-elif test -n "${TWIN_COUNT-}"; then
-    set -- --seed "${TWIN_SEED-1}" --count "$TWIN_COUNT" --fixed yes
-else
+elif test "${TWIN_COUNT-0}" = 0; then
     set -- --fixed only
+else
+    set -- --seed "${TWIN_SEED-1}" --count "${TWIN_COUNT-0}" --fixed yes
+fi
+if test "${TWIN_SELF_CHECK-no}" = yes; then
+    set -- "$@" --self-check
 fi
 exec /usr/bin/python3 "${srcdir-.}/tests/twin/twin.py" \
     --stock-bin "${stock_vswitchd-$ovs_builddir/vswitchd/ovs-vswitchd}" \

@@ -7,6 +7,7 @@ independent of each other.  Packets of different cases are injected in turn,
 those of one case strictly one after the other.
 """
 
+import collections
 import concurrent.futures
 import time
 
@@ -25,7 +26,9 @@ class Result:
     def __init__(self, case, labels):
         self.case = case
         self.reports = {label: compare.Report() for label in labels}
-        self.carried = {label: 0 for label in labels}
+        # Packets that the NIC carried, by Connection.key(): a dictionary for
+        # each switch.
+        self.carried = {label: {} for label in labels}
         self.reasons = {label: {} for label in labels}
 
     def failed(self):
@@ -46,6 +49,7 @@ class Runner:
         self.statistics = statistics
         self.stock = switches[0]
         self.others = switches[1:]
+        self.nic_labels = {s.label for s in switches if s.nic is not None}
         self.negative = set()
         self.pool = concurrent.futures.ThreadPoolExecutor(len(switches))
 
@@ -69,15 +73,14 @@ class Runner:
         # A NIC that resets forgets what it has counted.
         lossy = any(case.has_event("nic", "reset") for case in cases)
         self.base = self.each(lambda switch: prepare(switch, slots))
-        self.late_before = self.each(late_packets, self.others)
         self.check_base(results)
         for phase in range(scenario.N_PHASES):
             errors = self.each(lambda switch: run_phase(switch, slots, phase))
             self.compare_errors(errors, results)
             if phase == scenario.SETTLE_PHASE:
-                changing = [slot for slot, case in slots
-                            if changes_flows(case, phase) and not lossy]
-                self.wait_for_stats(slots, results, changing)
+                if not lossy and any(changes_flows(case, phase)
+                                     for _, case in slots):
+                    self.wait_for_stats(slots, results)
                 self.each(self.note_carried(slots, results), self.others)
             self.each(lambda switch: end_phase(switch, slots, phase))
             if phase == scenario.JUDGE_PHASE:
@@ -131,9 +134,9 @@ class Runner:
                                        switch.nic is not None,
                                        results[slot].reports[switch.label])
 
-    def compare_stats(self, todo, results, late=None):
+    def compare_stats(self, todo, results):
         """Compares statistics of the slots in 'todo', by label.  Takes those
-        out that are equal, but for 'late' packets, by label."""
+        out that are equal."""
         slots = sorted(set().union(*todo.values()))
         flows = self.each(lambda switch: {
             slot: compare.parse_flows(switch.flows(slot),
@@ -145,22 +148,22 @@ class Runner:
             for slot in list(todo[label]):
                 report = results[slot].reports[label]
                 report.stats = []
-                compare.compare_flows(stock[slot], flows[label][slot], report,
-                                      (late or {}).get(label, 0))
+                compare.compare_flows(stock[slot], flows[label][slot], report)
                 if not report.stats:
                     todo[label].remove(slot)
 
-    def wait_for_stats(self, slots, results, wanted):
-        """Waits until the statistics of the slots in 'wanted' are equal.  What
-        is different then will still be different in the end."""
-        todo = {switch.label: set(wanted) for switch in self.others}
-        if wanted:
-            self.each(lambda switch: switch.revalidate())
+    def wait_for_stats(self, slots, results):
+        """Waits until statistics are equal.  What is different then will still
+        be different in the end."""
+        todo = {switch.label: {slot for slot, case in slots
+                               if self.stats_count(case, switch.label)}
+                for switch in self.others}
         deadline = time.monotonic() + REST_TIMEOUT
         while any(todo.values()) and time.monotonic() < deadline:
+            self.each(lambda switch: switch.revalidate())
             self.compare_stats(todo, results)
             self.pause(todo)
-        for slot in wanted:
+        for slot, _ in slots:
             for report in results[slot].reports.values():
                 report.stats = []
 
@@ -169,19 +172,18 @@ class Runner:
         seconds = time.monotonic() - started
         stats = {switch.label: {slot for slot, case in slots
                                 if not lossy
-                                and self.stats_count(case, results[slot],
-                                                     switch.label)}
+                                and self.stats_count(case, switch.label)}
                  for switch in self.others}
         entries = {switch.label: {slot for slot, _ in slots}
                    for switch in self.others}
         equal = {label: set(slots) for label, slots in stats.items()}
-        self.each(lambda switch: switch.revalidate())
         deadline = time.monotonic() + REST_TIMEOUT
         while True:
             late = time.monotonic() > deadline
             if any(entries.values()):
-                self.compare_entries(entries, slots, results, seconds)
+                self.compare_entries(entries, results, seconds)
             if any(stats.values()):
+                self.each(lambda switch: switch.revalidate())
                 self.compare_stats(stats, results)
             if late or not (any(entries.values()) or any(stats.values())):
                 break
@@ -205,13 +207,11 @@ class Runner:
                 report.stats = ["after deletion of megaflows: " + text
                                 for text in report.stats]
 
-    @staticmethod
-    def stats_count(case, result, label):
+    def stats_count(self, case, label):
         """Whether statistics can be compared: not if permitted differences
-        made other packets pass."""
-        return (case.compare_stats
-                and not set(result.reports[label].permitted)
-                - {compare.UNSEEN_ACK, compare.LATE_COUNTS})
+        may have made packets take other flows, wherever they left."""
+        return case.compare_stats and (label not in self.nic_labels
+                                       or not compare.permits(case))
 
     @staticmethod
     def pause(todo):
@@ -219,20 +219,21 @@ class Runner:
         if any(todo.values()):
             time.sleep(POLL_INTERVAL)
 
-    def compare_entries(self, todo, slots, results, seconds):
+    def compare_entries(self, todo, results, seconds):
         dumps = self.each(lambda switch: compare.parse_conntrack(
             switch.conntrack()))
         stock = dumps[self.stock.label]
-        for label in todo:
-            for slot in list(todo[label]):
-                report = results[slot].reports[label]
+        for switch in self.others:
+            slots = todo[switch.label]
+            for slot in list(slots):
+                report = results[slot].reports[switch.label]
                 report.conntrack = []
-                offloads = label != "off"
                 compare.compare_conntrack(
-                    results[slot].case.zone(slot), stock, dumps[label],
-                    seconds, offloads, report)
+                    results[slot].case.zone(slot), stock,
+                    dumps[switch.label], seconds, switch.nic is not None,
+                    report)
                 if not report.conntrack:
-                    todo[label].remove(slot)
+                    slots.remove(slot)
 
     # Coverage.
 
@@ -242,7 +243,7 @@ class Runner:
         case NICs have carried, as far as connections know it."""
         def note(switch):
             by_zone = {case.zone(slot): results[slot] for slot, case in slots}
-            carried = {}
+            carried = collections.defaultdict(int)
             for conn in switch.connections():
                 result = by_zone.get(conn["zone"])
                 if result is None:
@@ -250,14 +251,21 @@ class Runner:
                 for direction in ("orig", "reply"):
                     n = conn[direction]["nic_packets"]
                     reason = conn[direction]["reason"]
-                    carried[result] = carried.get(result, 0) + n
+                    carried[result, connection_key(conn)] += n
                     reasons = result.reasons[switch.label]
                     if not n:
                         reasons[reason] = reasons.get(reason, 0) + 1
-            for result, n in carried.items():
-                result.carried[switch.label] = max(
-                    result.carried[switch.label], n)
+            for (result, key), n in carried.items():
+                seen = result.carried[switch.label]
+                seen[key] = max(seen.get(key, 0), n)
         return note
+
+
+def connection_key(conn):
+    """As Connection.key(), of an entry of ct-offload/dump-connections."""
+    orig = conn["orig"]
+    return "%s %s:%d>%s:%d" % (conn["proto"], orig["src"], orig["sport"],
+                               orig["dst"], orig["dport"])
 
 
 # What one switch does.
@@ -278,7 +286,7 @@ def prepare(switch, slots):
     counters of flows at the beginning, by slot: OVS has some of its own."""
     for slot, case in slots:
         switch.set_flows(slot, [])
-    switch.command("revalidator/purge")
+    switch.revalidate(purge=True)
     # OVS holds back fragments for up to 15 s, and sends them with whatever
     # comes then.
     switch.reset(reassemble=all(case.reassemble for _, case in slots))
@@ -328,7 +336,7 @@ def changes_flows(case, phase):
 def end_phase(switch, slots, phase):
     """Carries out the events at the end of 'phase' and waits until the switch
     has followed."""
-    switch.flush_packets()
+    switch.main_loop()
     for slot, case in slots:
         for op in case.ends[phase]:
             control(switch, slot, case, op["event"])
@@ -356,12 +364,3 @@ def wait_for_judgement(switch):
         time.sleep(POLL_INTERVAL)
     raise vswitchd.SwitchError("%s: connections are still being judged"
                                % switch.label)
-
-
-def late_packets(switch):
-    """Returns the number of packets that the NIC counted when their megaflow
-    was gone already."""
-    if switch.nic is None:
-        return 0
-    shown = switch.show()
-    return shown["moved_packets"] + shown["unattributed_packets"]

@@ -27,6 +27,10 @@ Operations and events
         set-open KEY=VALUE, set-port PORT KEY=VALUE     other_config
         nic COMMAND ARG...      nic-emu/COMMAND emu0 ARG...
         ct-offload COMMAND      ct-offload/COMMAND
+        revalidate              revalidation at once, also in stock
+        settle ZONE             waits until the rules of connections that see
+                                a FIN or RST are out of the NIC: what follows
+                                is seen by the software, and judges it
 
 In flows and events "{zone}" stands for the ct zone, which depends on the slot
 in which the case runs.
@@ -56,6 +60,8 @@ class Case:
         self.name = name
         self.seed = None
         self.features = set()
+        # Features of single connections, by Connection.key().
+        self.conn_features = {}
         self.flows = []
         self.zone_base = 0
         self.phases = [[] for _ in range(N_PHASES)]
@@ -106,9 +112,11 @@ class Case:
             lines.append("phase %d:" % i)
             for op in self.phases[i]:
                 if "hex" in op:
-                    lines.append("    %-3s %s%s" % (
+                    lines.append("    %-3s %s%s%s" % (
                         op["port"], pk.describe(bytes.fromhex(op["hex"])),
-                        "  [%s]" % op["note"] if op.get("note") else ""))
+                        "  [%s]" % op["note"] if op.get("note") else "",
+                        "  permitted: %d" % op["permit"]
+                        if op.get("permit") else ""))
                 else:
                     lines.append("    event " + " ".join(op["event"]))
             lines += ["    at its end: " + " | ".join(op["event"])
@@ -164,6 +172,11 @@ class Connection:
         self.hosts = (client, server)
         self.ports = (sport, dport)
         self.header = header
+
+    def key(self, proto):
+        """Returns a text that tells which connection this is."""
+        return "%s %s:%d>%s:%d" % (proto, self.hosts[0].ip, self.ports[0],
+                                   self.hosts[1].ip, self.ports[1])
 
     def addresses(self, d):
         return self.hosts[d].ip, self.hosts[1 - d].ip
@@ -303,6 +316,7 @@ class Tcp(Connection):
 # Pipelines.
 
 FORWARD_TABLE = 5
+TRUSTED = ("vf1", "vf2")
 
 
 def forward(hosts, style="ip"):
@@ -319,7 +333,7 @@ def forward(hosts, style="ip"):
     return flows
 
 
-def firewall(hosts, zone="{zone}", style="ip", trusted=("vf1", "vf2")):
+def firewall(hosts, zone="{zone}", style="ip", trusted=TRUSTED):
     """The plain stateful firewall: new connections from VMs only."""
     flows = ["table=0,priority=10,arp,actions=NORMAL",
              "table=0,priority=10,ip,actions=ct(table=1,zone=%s)" % zone]
@@ -345,7 +359,13 @@ class Generator:
         self.case = Case("seed %d" % seed)
         self.case.seed = seed
         self.writer = Writer()
-        self.uses = self.case.features.add
+        # Features of the connection that is being made, if any.
+        self.current = None
+
+    def uses(self, feature):
+        self.case.features.add(feature)
+        if self.current is not None:
+            self.current.add(feature)
 
     def chance(self, probability, feature=None):
         """True at random.  If so, 'feature' is one of the case."""
@@ -377,12 +397,15 @@ class Generator:
                       for i in range(rng.randrange(1, 6))]
         for phase in range(1, N_PHASES):
             scripts = [conn.run(phase) for conn in self.conns]
+            self.current = None
             if phase >= 2:
                 scripts += [[op] for op in self.events(phase)]
             case.phases[phase] = self.riffle(scripts)
             if {"event": HOLD} in case.phases[phase]:
                 case.phases[phase].append({"event": RELEASE})
             case.ends[phase] = self.end_events(phase)
+        for conn in self.conns:
+            case.conn_features[conn.key()] = sorted(conn.features)
         return case
 
     def riffle(self, scripts):
@@ -451,8 +474,8 @@ class Generator:
         commit = "ct(commit,zone=%s),resubmit(,%d)" % (zone, FORWARD_TABLE)
         if self.chance(.1):
             commit = "ct(commit,zone=%s),resubmit(,2)" % zone
-        everyone = self.chance(.4)
-        for port in (["vf1", "vf2"] if not everyone else [None]):
+        self.everyone = self.chance(.4)
+        for port in TRUSTED if not self.everyone else [None]:
             flows.append("table=1,priority=20,ct_state=+trk+new-inv,ip%s,"
                          "actions=%s" % (",in_port={%s}" % port
                                          if port else "", commit))
@@ -552,6 +575,7 @@ class Generator:
 
     def make_connection(self, i):
         rng = self.rng
+        self.current = set()
         client, server = rng.sample(self.hosts, 2)
         if client.port not in ("vf1", "vf2") and self.chance(.7):
             client, server = server, client
@@ -588,7 +612,8 @@ class Generator:
         rng = self.rng
         if not self.chance(.12):
             return []
-        kinds = ["fail-add", "full", "fail-del", "hold", "flush", "port"]
+        kinds = ["fail-add", "full", "fail-del", "hold", "flush", "port",
+                 "revalidate"]
         if self.case.seed // DISRUPTIVE_GROUP % 4 == 3:
             kinds += ["reset", "off", "mode"] * 2
         kind = rng.choice(kinds)
@@ -602,6 +627,8 @@ class Generator:
             return [{"event": ["nic", "reset"]}]
         if kind == "flush":
             return [{"event": ["ct-offload", "flush"]}]
+        if kind == "revalidate":
+            return [{"event": ["revalidate"]}]
         if kind == "off":
             self.late_events[min(phase + 1, N_PHASES - 1)].append(
                 {"event": ["set-open", "ct-offload=true"]})
@@ -689,8 +716,12 @@ class ConnScript:
         self.g = generator
         self.rng = generator.rng
         self.writer = generator.writer
+        self.features = generator.current
         self.start = self.rng.choice((1, 1, 1, 1, 2, 3))
         self.alive = False
+
+    def key(self):
+        return self.conn.key(self.proto)
 
     def addresses(self, d, hosts):
         """Returns the addresses of 'hosts', by default those of the
@@ -821,6 +852,7 @@ class ConnScript:
     def run(self, phase):
         if phase < self.start:
             return []
+        self.g.current = self.features
         ops = []
         if not self.alive:
             ops += self.begin(phase)
@@ -828,6 +860,8 @@ class ConnScript:
 
 
 class UdpScript(ConnScript):
+    proto = "udp"
+
     def __init__(self, generator, client, server, sport, dport, header):
         super().__init__(generator)
         self.conn = Udp(self.writer, client, server, sport, dport, **header)
@@ -865,6 +899,8 @@ class UdpScript(ConnScript):
 
 
 class PingScript(ConnScript):
+    proto = "icmp"
+
     def __init__(self, generator, client, server, header):
         super().__init__(generator)
         self.conn = Connection(self.writer, client, server, 7, 7, **header)
@@ -896,6 +932,8 @@ class PingScript(ConnScript):
 
 
 class TcpScript(ConnScript):
+    proto = "tcp"
+
     def __init__(self, generator, client, server, sport, dport, header):
         super().__init__(generator)
         g, rng = self.g, self.rng
@@ -911,9 +949,9 @@ class TcpScript(ConnScript):
                         window=tuple(self.pick_window(scale, d)
                                      for d in (0, 1)), **header)
         self.midstream = g.chance(.1, "mid-stream pickup")
-        self.closing = (g.chance(.6) and rng.choice((3, 4, 4, 4, 6))) or None
+        self.closing = (g.chance(.7) and rng.choice((3, 4, 4, 4, 6))) or None
         self.reuse = (self.closing == 4 and not g.blind
-                      and g.chance(.6, "tuple used again"))
+                      and g.chance(.8, "tuple used again"))
         self.bulk = not g.blind and g.chance(.1, "bulk")
         self.closed = False
         g.uses("tcp")
@@ -934,11 +972,13 @@ class TcpScript(ConnScript):
                    65535 << scale[d])
 
     def plain_l4(self, d, length, hosts=None):
-        """A segment that is in the window, whatever happened: sent again."""
+        """A segment that is in the window, whatever happened, and tells
+        nothing new: sent again.  Otherwise stock, if it takes it for good,
+        expects a RST behind it."""
         conn = self.conn
         return pk.PROTO_TCP, pk.tcp(*self.addresses(d, hosts),
                                     *conn.l4_ports(d),
-                                    conn.acked[d], conn.have[d], ACK,
+                                    conn.acked[d] - length, conn.have[d], ACK,
                                     conn.window_field(d), bytes(length))
 
     def malformed_l4(self, d):
@@ -964,7 +1004,63 @@ class TcpScript(ConnScript):
         ops = conn.open()
         if self.g.chance(.1, "syn repeated"):
             ops.insert(1, ops[0])
+        if self.may_forge():
+            if self.g.chance(.1, "forged close before handover"):
+                ops.insert(len(ops) - 1, self.forged(0))
+            if self.g.chance(.1, "forged close during handover"):
+                ops += self.forge()
         return ops + [conn.data(0, 50), conn.ack(1)]
+
+    def far(self):
+        """Returns a distance of sequence numbers that no window allows, not
+        even with the greatest scale, which stock assumes of a connection whose
+        beginning it did not see or forgot."""
+        return self.rng.choice([-1, 1]) * ((3 << 29)
+                                           + self.rng.randrange(1 << 20))
+
+    def forged(self, d, permit=None):
+        """A FIN or RST that side 'd' did not send."""
+        flags = self.rng.choice([RST, RST | ACK, FIN | ACK])
+        return self.conn.segment(d, flags, permit=permit, note="forged",
+                                 seq=self.conn.next[d] + self.far())
+
+    def may_forge(self):
+        """Whether stock follows the connection as it is: it does not if the
+        connection is refused and goes on nevertheless."""
+        g = self.g
+        return (not g.blind and "flow change: delete" not in g.case.features
+                and (g.everyone or self.conn.hosts[0].port in TRUSTED))
+
+    def exchange(self, first):
+        """Data of both sides, all that was lost included."""
+        conn = self.conn
+        ops = []
+        for side in (first, 1 - first):
+            if conn.lost[side]:
+                ops += conn.repair(side)
+            if not self.may_send(side, 10):
+                ops.append(conn.ack(1 - side))
+            ops.append(conn.data(side, 10))
+        return ops
+
+    def forge(self):
+        """A forged FIN or RST, and what proves that it is none.  With offload
+        it gets through: permitted difference 5."""
+        d = self.rng.randrange(2)
+        return (self.exchange(0)
+                + [self.forged(d, permit=5), {"event": ["settle", "{zone}"]}]
+                + self.exchange(d))
+
+    def stray(self):
+        """A segment that is in no window.  The NIC does not look at that:
+        permitted difference 1."""
+        d = self.rng.randrange(2)
+        ops = self.exchange(0)
+        ops.append(self.conn.segment(d, ACK | PSH,
+                                     self.rng.choice((1, 10, 1000)),
+                                     seq=self.conn.next[d] + self.far(),
+                                     permit=1, note="out of window"))
+        return ops
 
     def may_send(self, d, length):
         conn = self.conn
@@ -1013,9 +1109,18 @@ class TcpScript(ConnScript):
             else:
                 self.send(d, rng.choice((1, 10, 200, 400 if g.blind
                                          else 1000)), ops)
-        if g.chance(.03, "syn inside"):
-            ops.append(conn.segment(rng.randrange(2), SYN,
-                                    seq=rng.randrange(1 << 32),
+        if phase > self.start and self.may_forge():
+            if g.chance(.05, "forged close after handover"):
+                ops += self.forge()
+            if g.chance(.03, "out of window"):
+                ops += self.stray()
+        if self.may_forge() and g.chance(.03, "syn inside"):
+            # Never in the window by chance: offload judges it on the window
+            # that was known last.  Nor the first after conntrack was flushed,
+            # which would make it a connection of its own.
+            d = rng.randrange(2)
+            ops += self.exchange(0)
+            ops.append(conn.segment(d, SYN, seq=conn.next[d] + self.far(),
                                     note="SYN of a stranger"))
         if phase == self.closing:
             ops += self.close()
@@ -1026,7 +1131,7 @@ class TcpScript(ConnScript):
 
     def close(self):
         conn, rng, g = self.conn, self.rng, self.g
-        kinds = ["fin", "fin", "simultaneous", "half", "one fin"]
+        kinds = ["fin", "fin", "simultaneous", "half", "half", "one fin"]
         if not g.blind:
             # Stock takes a RST only at the exact sequence number.
             kinds += ["rst", "rst without ack"]
