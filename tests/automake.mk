@@ -158,6 +158,7 @@ autotest_programs = all $(check_PROGRAMS) tests/atconfig tests/atlocal
 # 'make check-system', as root, the suite with real interfaces and programs.
 # TESTSUITEFLAGS goes to the suites: numbers, -k KEYWORD, -v, -d, -j N.
 TESTSUITEFLAGS =
+SYSTEM_TESTSUITEFLAGS =
 TESTSUITE_JOBS = -j2
 
 check-local: check-autotest
@@ -179,7 +180,7 @@ check-system: tests/system-testsuite $(autotest_programs)
 	    echo "make check-system: must be run as root" >&2; exit 1; fi
 	$(SHELL) tests/system-testsuite -C tests \
 		AUTOTEST_PATH='$(autotest_path)' \
-		$(TESTSUITE_JOBS) $(TESTSUITEFLAGS)
+		$(TESTSUITE_JOBS) $(SYSTEM_TESTSUITEFLAGS) $(TESTSUITEFLAGS)
 
 # OVS's own suites, with OVS's ovs-vswitchd and with ours.  They need all of
 # OVS to be built.  OVS_SUITES_FLAGS goes to tests/ovs-suites.py.
