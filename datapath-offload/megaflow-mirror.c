@@ -15,6 +15,10 @@
  * thread has not been stored yet. */
 #define COPY_RACE_MS 100
 
+/* A copy that was not asked about for so long is gone: revalidators ask about
+ * each copy many times as often.  Its share may be used for another. */
+#define COPY_GONE_MS (5 * 60 * 1000)
+
 static uint32_t
 slot_hash(uint32_t dp, odp_port_t in_port, uint32_t recirc_id)
 {
@@ -504,24 +508,38 @@ megaflow_credit(struct megaflow *flow, uint64_t packets, uint64_t bytes,
     ovs_mutex_unlock(&flow->mutex);
 }
 
-/* Returns the share of the copy, created if necessary. */
+/* Returns the share of the copy, created if necessary.
+ *
+ * A PMD may have several copies at a time: the ufid does not cover masks, so
+ * megaflows that differ only in wildcarding what is zero in others have it in
+ * common.  What was told to one of them must not be taken back when another
+ * asks: OVS does not count what comes while a counter goes backwards. */
 static struct mf_share *
-get_share(struct megaflow *flow, unsigned int pmd_id)
+get_share(struct megaflow *flow, unsigned int pmd_id, const void *copy,
+          long long int now_ms)
     OVS_REQUIRES(flow->mutex)
 {
-    struct mf_share *share;
+    struct mf_share *share = NULL;
 
     for (size_t i = 0; i < flow->n_shares; i++) {
-        if (flow->shares[i].pmd_id == pmd_id) {
-            return &flow->shares[i];
+        struct mf_share *s = &flow->shares[i];
+
+        if (s->pmd_id == pmd_id && s->copy == copy) {
+            return s;
+        } else if (now_ms >= s->asked_ms + COPY_GONE_MS) {
+            share = s;
         }
     }
 
-    flow->shares = xrealloc(flow->shares,
-                            (flow->n_shares + 1) * sizeof *flow->shares);
-    share = &flow->shares[flow->n_shares++];
+    if (!share) {
+        flow->shares = xrealloc(flow->shares, ((flow->n_shares + 1)
+                                               * sizeof *flow->shares));
+        share = &flow->shares[flow->n_shares++];
+    }
     memset(share, 0, sizeof *share);
     share->pmd_id = pmd_id;
+    share->copy = copy;
+    share->asked_ms = now_ms;
     return share;
 }
 
@@ -535,10 +553,8 @@ megaflow_claim(struct megaflow *flow, unsigned int pmd_id,
     memset(stats, 0, sizeof *stats);
 
     ovs_mutex_lock(&flow->mutex);
-    share = get_share(flow, pmd_id);
-    if (share->copy != copy
-        || (fresh && now_ms >= share->asked_ms + COPY_RACE_MS)) {
-        share->copy = copy;
+    share = get_share(flow, pmd_id, copy, now_ms);
+    if (fresh && now_ms >= share->asked_ms + COPY_RACE_MS) {
         share->packets = share->bytes = 0;
     }
     share->asked_ms = now_ms;

@@ -14,14 +14,14 @@
  * recirc_id), and within a slot in *subtables*, one for each mask, as in
  * dpcls.  Within a subtable they are hashed by those of the masked fields that
  * composition usually knows (addresses, ports, ct_state...).  Within a slot,
- * megaflows do not overlap: OVS sees to that.
+ * megaflows of one PMD thread do not overlap: OVS sees to that.
  *
  * Statistics
  * ----------
  *
  * 'total' of a megaflow is what NICs carried through it.  OVS's revalidators
- * ask for statistics of each *copy* of a megaflow (one for each PMD thread
- * that installed it); every packet must be told to exactly one of them, so
+ * ask for statistics of each *copy* of a megaflow (at least one for each PMD
+ * thread that installed it); every packet must be told to exactly one of them, so
  * megaflow_claim() gives what nobody was told yet to whichever asks first
  * and remembers it in the copy's *share*.
  *

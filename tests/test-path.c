@@ -392,7 +392,7 @@ START_TEST(test_statistics)
     struct dpif_flow_stats stats;
     struct megaflow *a, *b;
     struct match match;
-    int copy1, copy2;
+    int copy1, copy2, copy3;
 
     basic_match(&match, 0);
     match_set_nw_ttl(&match, 64);
@@ -411,6 +411,12 @@ START_TEST(test_statistics)
     megaflow_claim(a, 0, &copy1, false, 2000, &stats);
     ck_assert_int_eq(stats.n_packets, 10);
     ck_assert_int_eq(stats.n_bytes, 1000);
+
+    /* Another copy of the same PMD takes nothing back. */
+    megaflow_claim(a, 0, &copy3, true, 2000, &stats);
+    ck_assert_int_eq(stats.n_packets, 0);
+    megaflow_claim(a, 0, &copy1, false, 2500, &stats);
+    ck_assert_int_eq(stats.n_packets, 10);
 
     /* The PMD's copy was deleted and made again. */
     megaflow_credit(a, 1, 100, 8);
