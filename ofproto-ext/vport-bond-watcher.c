@@ -879,6 +879,19 @@ take_list(struct ovs_list *to, struct ovs_list *from)
     }
 }
 
+/* Returns true if some vport leads elsewhere now.  What failed is tried again,
+ * and must not wake this thread up for that. */
+static bool
+any_done(const struct updates *updates)
+{
+    for (size_t i = 0; i < updates->n; i++) {
+        if (!updates->array[i].error) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* One round.  Returns when the next one is due at the latest. */
 static long long int
 step(struct sset *watched)
@@ -912,7 +925,7 @@ step(struct sset *watched)
     }
     ovs_list_init(&unused);
     clean_up(&dels, &unused);
-    if (updates.n) {
+    if (any_done(&updates)) {
         status_changed();
     }
 
