@@ -12,6 +12,7 @@
 #include "dpif.h"
 #include "engine-thread.h"
 #include "engine.h"
+#include "lib/bad-values.h"
 #include "lib/nic-emu.h"
 #include "netdev-offload.h"
 #include "netdev-provider.h"
@@ -23,7 +24,6 @@
 #include "provider.h"
 #include "seq.h"
 #include "smap.h"
-#include "sset.h"
 #include "timeval.h"
 #include "util.h"
 
@@ -73,9 +73,7 @@ static bool hw_offload;
 static struct shash nics = SHASH_INITIALIZER(&nics);
 static struct shash ifaces = SHASH_INITIALIZER(&ifaces);
 
-/* Values that were reported as bad, as "KEY=VALUE". */
-static struct sset reported = SSET_INITIALIZER(&reported);
-static struct sset still_bad = SSET_INITIALIZER(&still_bad);
+static struct bad_values bad_values = BAD_VALUES_INITIALIZER(&bad_values);
 
 /* Written by the main thread, with 'ports_mutex'; read by it without. */
 static struct ovs_mutex ports_mutex = OVS_MUTEX_INITIALIZER;
@@ -91,27 +89,9 @@ offload_config_init(struct engine *engine_, struct engine_thread *thread_)
     config.max_conns = UINT_MAX;
 }
 
-/* Reports a bad value, once as long as it stays. */
-static void OVS_PRINTF_FORMAT(3, 4)
-report(const char *key, const char *value, const char *format, ...)
-{
-    char *what = xasprintf("%s=%s", key, value);
-
-    sset_add(&still_bad, what);
-    if (!sset_contains(&reported, what)) {
-        va_list args;
-        char *text;
-
-        va_start(args, format);
-        text = xvasprintf(format, args);
-        va_end(args);
-        VLOG_WARN("%s: bad value \"%s\": %s; the previous setting stays", key,
-                  value, text);
-        free(text);
-        sset_add(&reported, what);
-    }
-    free(what);
-}
+/* Warns of a bad value, once as long as it stays. */
+#define report(KEY, VALUE, ...) \
+    bad_values_report(&bad_values, &this_module, KEY, VALUE, __VA_ARGS__)
 
 /* Reads a boolean.  If it is missing, stores 'def' in '*valuep'; if it is bad,
  * reports it as 'where':'key' and leaves '*valuep' alone. */
@@ -689,13 +669,12 @@ void
 offload_config_set(const struct smap *other_config,
                    const struct offload_iface_config *iface_configs, size_t n)
 {
-    sset_clear(&still_bad);
     set_nics(other_config);
     set_ifaces(iface_configs, n);
     remove_nics();
     reconcile_ports();
     set_engine_config(other_config);
-    sset_swap(&reported, &still_bad);
+    bad_values_end_round(&bad_values);
 }
 
 void
@@ -725,8 +704,7 @@ offload_config_exit(void)
     }
     shash_destroy(&nics);
     shash_destroy(&ifaces);
-    sset_destroy(&reported);
-    sset_destroy(&still_bad);
+    bad_values_destroy(&bad_values);
 }
 
 void

@@ -3,6 +3,8 @@
 # The NIC abstraction and its drivers.  Knows OVS's generic library only.
 noinst_LTLIBRARIES += lib/libnic.la
 lib_libnic_la_SOURCES = \
+	lib/bad-values.c \
+	lib/bad-values.h \
 	lib/carrier.c \
 	lib/carrier.h \
 	lib/egress.c \

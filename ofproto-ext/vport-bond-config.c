@@ -3,12 +3,12 @@
 #include <config.h>
 #include "vport-bond-config.h"
 
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "connectivity.h"
 #include "flow.h"
+#include "lib/bad-values.h"
 #include "lib/carrier.h"
 #include "lib/nic-emu.h"
 #include "ofproto/ofproto-dpif-rid.h"
@@ -26,9 +26,7 @@
 
 VLOG_DEFINE_THIS_MODULE(vport_bond_config);
 
-/* Bad values that were reported, and those of them that are still there. */
-static struct sset reported = SSET_INITIALIZER(&reported);
-static struct sset still_bad = SSET_INITIALIZER(&still_bad);
+static struct bad_values bad_values = BAD_VALUES_INITIALIZER(&bad_values);
 
 /* Last good values, by key. */
 static struct shash good = SHASH_INITIALIZER(&good);
@@ -37,36 +35,9 @@ static struct shash good = SHASH_INITIALIZER(&good);
  * revalidates, which mostly changes nothing for the watcher. */
 static struct ds told = DS_EMPTY_INITIALIZER;
 
-/* Reports a bad value, unless that was done before.  The rest says what is
- * allowed. */
-static void OVS_PRINTF_FORMAT(3, 4)
-report(const char *key, const char *value, const char *format, ...)
-{
-    char *what = xasprintf("%s=%s", key, value);
-
-    sset_add(&still_bad, what);
-    if (!sset_contains(&reported, what)) {
-        va_list args;
-        char *text;
-
-        va_start(args, format);
-        text = xvasprintf(format, args);
-        va_end(args);
-        VLOG_WARN("%s: bad value \"%s\": %s; the previous setting stays", key,
-                  value, text);
-        free(text);
-        sset_add(&reported, what);
-    }
-    free(what);
-}
-
-/* Forgets reports of values that are bad no more. */
-static void
-forget_reports(void)
-{
-    sset_swap(&reported, &still_bad);
-    sset_clear(&still_bad);
-}
+/* Warns of a bad value, once as long as it stays. */
+#define report(KEY, VALUE, ...) \
+    bad_values_report(&bad_values, &this_module, KEY, VALUE, __VA_ARGS__)
 
 /* Notes that 'value' (null for none) is good for 'key'. */
 static void
@@ -385,7 +356,7 @@ vport_bond_config_apply(const struct vport_bond_port_row ports[],
         }
     }
     ds_destroy(&fingerprint);
-    forget_reports();
+    bad_values_end_round(&bad_values);
 
     for (size_t i = 0; i < n; i++) {
         free(bonds[i].uplinks);
@@ -426,7 +397,7 @@ void
 vport_bond_exit(void)
 {
     vport_bond_watcher_stop();
-    sset_clear(&reported);
+    bad_values_destroy(&bad_values);
     shash_clear_free_data(&good);
     ds_destroy(&told);
     ds_init(&told);
