@@ -52,6 +52,12 @@ void
 nic_template_unref(struct nic_template *template)
 {
     if (template && ovs_refcount_unref(&template->refcnt) == 1) {
+        unsigned int n;
+
+        /* The fence in ovs_refcount_unref() would be enough, but
+         * ThreadSanitizer does not know fences. */
+        atomic_read_explicit(&template->refcnt.count, &n,
+                             memory_order_acquire);
         free(template);
     }
 }
