@@ -9,11 +9,15 @@ lib_libnic_la_SOURCES = \
 	lib/carrier.h \
 	lib/egress.c \
 	lib/egress.h \
+	lib/nic-emu-check.c \
+	lib/nic-emu-check.h \
 	lib/nic-emu-config.c \
 	lib/nic-emu-config.h \
 	lib/nic-emu-counter.h \
 	lib/nic-emu-ct.c \
 	lib/nic-emu-ct.h \
+	lib/nic-emu-edit.c \
+	lib/nic-emu-edit.h \
 	lib/nic-emu-grace.c \
 	lib/nic-emu-grace.h \
 	lib/nic-emu-hw.c \
@@ -22,6 +26,8 @@ lib_libnic_la_SOURCES = \
 	lib/nic-emu-object.h \
 	lib/nic-emu-parse.c \
 	lib/nic-emu-parse.h \
+	lib/nic-emu-pass.c \
+	lib/nic-emu-pass.h \
 	lib/nic-emu-port.c \
 	lib/nic-emu-port.h \
 	lib/nic-emu-record.h \

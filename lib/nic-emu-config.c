@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "nic.h"
 #include "openvswitch/dynamic-string.h"
 #include "smap.h"
 #include "util.h"
@@ -18,6 +19,25 @@
 static const char *const profiles[] = { "kind", "typical", "hostile", NULL };
 static const char *const booleans[] = { "false", "true", NULL };
 static const char *const eswitches[] = { "merged", "separate", NULL };
+
+/* A choice of two words with its key.  None of them can be changed while the
+ * NIC holds objects. */
+struct choice {
+    const char *key;
+    size_t offset;              /* In 'struct nic_emu_config', a bool. */
+    const char *const *words;   /* For false and true. */
+};
+
+static const struct choice choices[] = {
+    { "ct-module", offsetof(struct nic_emu_config, ct_module), booleans },
+    { "eswitch", offsetof(struct nic_emu_config, separate), eswitches },
+    { "ipv6", offsetof(struct nic_emu_config, ipv6), booleans },
+    { "nat", offsetof(struct nic_emu_config, nat), booleans },
+    { "vlan", offsetof(struct nic_emu_config, vlan), booleans },
+    { "ttl", offsetof(struct nic_emu_config, ttl), booleans },
+    { "multi-output", offsetof(struct nic_emu_config, multi_output),
+      booleans },
+};
 
 /* A number with its key and its range. */
 struct number {
@@ -35,6 +55,7 @@ static const struct number numbers[] = {
     { "stale-ms", offsetof(struct nic_emu_config, stale_ms), 0, MAX_MS },
     { "delay-ms", offsetof(struct nic_emu_config, delay_ms), 0, MAX_MS },
     { "seed", offsetof(struct nic_emu_config, seed), 0, UINT32_MAX },
+    { "label-bits", offsetof(struct nic_emu_config, label_bits), 0, 128 },
 };
 
 static uint32_t *
@@ -43,11 +64,23 @@ number_value(struct nic_emu_config *config, const struct number *number)
     return ALIGNED_CAST(uint32_t *, (char *) config + number->offset);
 }
 
+static bool *
+choice_value(struct nic_emu_config *config, const struct choice *choice)
+{
+    return (bool *) config + choice->offset / sizeof(bool);
+}
+
 static void
 set_defaults(struct nic_emu_config *config, enum nic_emu_profile profile)
 {
     *config = (struct nic_emu_config) {
         .profile = profile,
+        .ipv6 = true,
+        .nat = true,
+        .vlan = true,
+        .ttl = true,
+        .multi_output = true,
+        .label_bits = 128,
         .rate = 50000,
         .max_rules = 1000000,
         .max_conns = 1000000,
@@ -128,22 +161,22 @@ parse_number(const struct smap *smap, const struct number *number,
 static int
 check_keys(const struct smap *smap, char **errorp)
 {
-    static const char *const words[] = { "profile", "ct-module", "eswitch" };
     const struct smap_node *node;
 
     SMAP_FOR_EACH (node, smap) {
-        bool known = false;
+        bool known = !strcmp(node->key, "profile");
 
-        for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
-            known = known || !strcmp(node->key, words[i]);
+        for (size_t i = 0; i < ARRAY_SIZE(choices); i++) {
+            known = known || !strcmp(node->key, choices[i].key);
         }
         for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
             known = known || !strcmp(node->key, numbers[i].key);
         }
         if (!known) {
             *errorp = xasprintf("%s=%s: unknown key, must be profile, "
-                                "ct-module, eswitch, rate, max-rules, "
-                                "max-conns, stale-ms, delay-ms or seed",
+                                "ct-module, eswitch, ipv6, nat, vlan, ttl, "
+                                "multi-output, rate, max-rules, max-conns, "
+                                "stale-ms, delay-ms, seed or label-bits",
                                 node->key, node->value);
             return EINVAL;
         }
@@ -156,8 +189,6 @@ nic_emu_config_parse(const struct smap *smap, struct nic_emu_config *configp,
                      char **errorp)
 {
     int profile = NIC_EMU_TYPICAL;
-    int ct_module = false;
-    int separate = false;
     struct nic_emu_config config;
     int error;
 
@@ -165,16 +196,15 @@ nic_emu_config_parse(const struct smap *smap, struct nic_emu_config *configp,
     if (!error) {
         error = parse_word(smap, "profile", profiles, &profile, errorp);
     }
-    if (!error) {
-        error = parse_word(smap, "ct-module", booleans, &ct_module, errorp);
-    }
-    if (!error) {
-        error = parse_word(smap, "eswitch", eswitches, &separate, errorp);
-    }
-
     set_defaults(&config, profile);
-    config.ct_module = ct_module;
-    config.separate = separate;
+    for (size_t i = 0; !error && i < ARRAY_SIZE(choices); i++) {
+        bool *value = choice_value(&config, &choices[i]);
+        int index = *value;
+
+        error = parse_word(smap, choices[i].key, choices[i].words, &index,
+                           errorp);
+        *value = index;
+    }
     for (size_t i = 0; !error && i < ARRAY_SIZE(numbers); i++) {
         error = parse_number(smap, &numbers[i], &config, errorp);
     }
@@ -186,13 +216,63 @@ nic_emu_config_parse(const struct smap *smap, struct nic_emu_config *configp,
 }
 
 void
+nic_emu_config_caps(const struct nic_emu_config *config,
+                    struct nic_caps *caps)
+{
+    bool kind = config->profile == NIC_EMU_KIND;
+
+    *caps = (struct nic_caps) {
+        .ct_module = config->ct_module,
+        .egress_object = true,
+        .cross_uplink = !config->separate,
+        .last_hit_time = kind,
+        .l4_csum_check = kind,
+        .ipv6 = config->ipv6,
+        .nat = config->nat,
+        .vlan = config->vlan,
+        .ttl = config->ttl,
+        .multi_output = config->multi_output,
+        .label_bits = config->ct_module ? config->label_bits : 0,
+        .max_rules = config->max_rules,
+        .max_conns = config->ct_module ? config->max_conns : 0,
+        .rate = config->rate,
+        .stale_ms = config->stale_ms,
+    };
+}
+
+const char *
+nic_emu_config_fixed(const struct nic_emu_config *a_,
+                     const struct nic_emu_config *b_, char **value)
+{
+    struct nic_emu_config a = *a_;
+    struct nic_emu_config b = *b_;
+
+    for (size_t i = 0; i < ARRAY_SIZE(choices); i++) {
+        bool was = *choice_value(&a, &choices[i]);
+
+        if (was != *choice_value(&b, &choices[i])) {
+            *value = xstrdup(choices[i].words[was]);
+            return choices[i].key;
+        }
+    }
+    if (a.label_bits != b.label_bits) {
+        *value = xasprintf("%"PRIu32, a.label_bits);
+        return "label-bits";
+    }
+    return NULL;
+}
+
+void
 nic_emu_config_format(const struct nic_emu_config *config_, struct ds *ds)
 {
     struct nic_emu_config config = *config_;
 
-    ds_put_format(ds, "profile=%s ct-module=%s eswitch=%s",
-                  profiles[config.profile], booleans[config.ct_module],
-                  eswitches[config.separate]);
+    ds_put_format(ds, "profile=%s", profiles[config.profile]);
+    for (size_t i = 0; i < ARRAY_SIZE(choices); i++) {
+        bool value = *choice_value(&config, &choices[i]);
+
+        ds_put_format(ds, " %s=%s", choices[i].key, choices[i].words[value]);
+    }
     for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
         uint32_t value = *number_value(&config, &numbers[i]);
 

@@ -53,43 +53,31 @@ nic_emu_ct_destroy(struct nic_emu_ct *ct)
     ovsrcu_postpone(ct_free, ct);
 }
 
-/* Stores in '*to' the tuple 'from' of Ethernet type 'dl_type', with zeros in
- * bytes that have no meaning. */
+/* Stores in '*to' the parts 'parts' of the tuple 'from' of Ethernet type
+ * 'dl_type', with zeros in bytes that have no meaning. */
 static void
 tuple_normalize(const struct nic_tuple *from, ovs_be16 dl_type,
-                struct nic_tuple *to)
+                unsigned int parts, struct nic_tuple *to)
 {
+    bool ipv4 = dl_type == htons(ETH_TYPE_IP);
+
     memset(to, 0, sizeof *to);
-    if (dl_type == htons(ETH_TYPE_IP)) {
-        to->src.ipv4 = from->src.ipv4;
-        to->dst.ipv4 = from->dst.ipv4;
-    } else {
-        to->src.ipv6 = from->src.ipv6;
-        to->dst.ipv6 = from->dst.ipv6;
+    if (parts & NIC_TUPLE_SRC) {
+        if (ipv4) {
+            to->src.ipv4 = from->src.ipv4;
+        } else {
+            to->src.ipv6 = from->src.ipv6;
+        }
+        to->tp_src = from->tp_src;
     }
-    to->tp_src = from->tp_src;
-    to->tp_dst = from->tp_dst;
-}
-
-const char *
-nic_emu_conn_check(const struct nic_conn *conn)
-{
-    struct nic_tuple tuples[2];
-
-    if (conn->dl_type != htons(ETH_TYPE_IP)
-        && conn->dl_type != htons(ETH_TYPE_IPV6)) {
-        return "connections must be IPv4 or IPv6";
+    if (parts & NIC_TUPLE_DST) {
+        if (ipv4) {
+            to->dst.ipv4 = from->dst.ipv4;
+        } else {
+            to->dst.ipv6 = from->dst.ipv6;
+        }
+        to->tp_dst = from->tp_dst;
     }
-    if (conn->nw_proto != IPPROTO_TCP && conn->nw_proto != IPPROTO_UDP) {
-        return "connections must be TCP or UDP";
-    }
-
-    tuple_normalize(&conn->tuple[0], conn->dl_type, &tuples[0]);
-    tuple_normalize(&conn->tuple[1], conn->dl_type, &tuples[1]);
-    if (!memcmp(&tuples[0], &tuples[1], sizeof tuples[0])) {
-        return "both directions look the same";
-    }
-    return NULL;
 }
 
 static uint32_t
@@ -138,7 +126,10 @@ nic_emu_conn_add(struct nic_emu_ct *ct, const struct nic_conn *conn_,
     for (int i = 0; i < 2; i++) {
         struct conn_dir *dir = &c->dirs[i];
 
-        tuple_normalize(&conn_->tuple[i], conn->dl_type, &conn->tuple[i]);
+        tuple_normalize(&conn_->tuple[i], conn->dl_type,
+                        NIC_TUPLE_SRC | NIC_TUPLE_DST, &conn->tuple[i]);
+        tuple_normalize(&conn_->translated[i], conn->dl_type,
+                        conn->nat_parts[i], &conn->translated[i]);
         if (conn_find(ct, conn->zone, conn->dl_type, conn->nw_proto,
                       &conn->tuple[i])) {
             free(c);
@@ -186,25 +177,115 @@ nic_emu_conn_counters(const struct nic_emu_conn *c,
     nic_emu_counter_get(&c->dirs[1].counter, &counters[1]);
 }
 
-struct nic_emu_counter *
-nic_emu_ct_execute(const struct nic_emu_ct *ct, uint16_t zone,
-                   struct nic_emu_headers *headers)
+void
+nic_emu_ct_copy_fields(const struct flow *from, struct flow *to)
 {
-    struct flow *flow = &headers->flow;
-    struct nic_tuple tuple;
-    struct conn_dir *dir;
-    bool reply;
+    to->ct_state = from->ct_state;
+    to->ct_zone = from->ct_zone;
+    to->ct_mark = from->ct_mark;
+    to->ct_label = from->ct_label;
+    to->ct_nw_proto = from->ct_nw_proto;
+    to->ct_nw_src = from->ct_nw_src;
+    to->ct_nw_dst = from->ct_nw_dst;
+    to->ct_ipv6_src = from->ct_ipv6_src;
+    to->ct_ipv6_dst = from->ct_ipv6_dst;
+    to->ct_tp_src = from->ct_tp_src;
+    to->ct_tp_dst = from->ct_tp_dst;
+}
 
+/* Sets what is of connection tracking in 'flow' to what packets of 'conn'
+ * get. */
+static void
+set_fields(const struct nic_conn *conn, uint8_t ct_state, struct flow *flow)
+{
+    const struct nic_tuple *orig = &conn->tuple[0];
+    struct flow ct;
+
+    memset(&ct, 0, sizeof ct);
+    ct.ct_state = ct_state;
+    ct.ct_zone = conn->zone;
+    ct.ct_mark = conn->mark;
+    ct.ct_label = conn->label;
+    ct.ct_nw_proto = conn->nw_proto;
+    if (conn->dl_type == htons(ETH_TYPE_IP)) {
+        ct.ct_nw_src = orig->src.ipv4;
+        ct.ct_nw_dst = orig->dst.ipv4;
+    } else {
+        ct.ct_ipv6_src = orig->src.ipv6;
+        ct.ct_ipv6_dst = orig->dst.ipv6;
+    }
+    ct.ct_tp_src = orig->tp_src;
+    ct.ct_tp_dst = orig->tp_dst;
+    nic_emu_ct_copy_fields(&ct, flow);
+}
+
+/* Finds the connection of the packet of 'headers' in 'zone' and notes it in
+ * '*pass'.  Returns false if there is none. */
+static bool
+find_conn(const struct nic_emu_ct *ct, uint16_t zone,
+          const struct nic_emu_headers *headers, struct nic_emu_ct_pass *pass)
+{
+    const struct flow *flow = &headers->flow;
+    const struct conn_dir *dir;
+    struct nic_tuple tuple;
+
+    if (pass->conn && pass->conn->conn.zone == zone) {
+        return !pass->tuple_changed;
+    }
     if (!nic_emu_headers_tuple(headers, &tuple)) {
-        return NULL;
+        return false;
     }
     dir = conn_find(ct, zone, flow->dl_type, flow->nw_proto, &tuple);
     if (!dir) {
-        return NULL;
+        return false;
+    }
+    *pass = (struct nic_emu_ct_pass) {
+        .conn = dir->owner,
+        .reply = dir == &dir->owner->dirs[1],
+    };
+    return true;
+}
+
+bool
+nic_emu_ct_execute(const struct nic_emu_ct *ct,
+                   const struct nic_action *action,
+                   struct nic_emu_headers *headers,
+                   struct nic_emu_ct_pass *pass,
+                   struct nic_emu_ct_result *result)
+{
+    const struct nic_conn *conn;
+    struct nic_emu_conn *c;
+    ovs_u128 label_diff;
+    uint8_t ct_state;
+
+    if (!find_conn(ct, action->ct.zone, headers, pass)) {
+        return false;
+    }
+    c = CONST_CAST(struct nic_emu_conn *, pass->conn);
+    conn = &c->conn;
+
+    label_diff.u64.lo = conn->label.u64.lo ^ action->ct.label.u64.lo;
+    label_diff.u64.hi = conn->label.u64.hi ^ action->ct.label.u64.hi;
+    if ((conn->mark ^ action->ct.mark) & action->ct.mark_mask
+        || !ovs_u128_is_zero(ovs_u128_and(label_diff, action->ct.label_mask))
+        || (action->ct.orig_only && pass->reply)) {
+        return false;
     }
 
-    reply = dir == &dir->owner->dirs[1];
-    flow->ct_state = CS_TRACKED | CS_ESTABLISHED | (reply ? CS_REPLY_DIR : 0);
-    flow->ct_zone = zone;
-    return &dir->counter;
+    *result = (struct nic_emu_ct_result) {
+        .counter = &c->dirs[pass->reply].counter,
+        .translated = &conn->translated[pass->reply],
+    };
+    if (action->ct.nat && !pass->translated) {
+        result->nat_parts = conn->nat_parts[pass->reply];
+        pass->translated = true;
+    }
+
+    ct_state = (CS_TRACKED | CS_ESTABLISHED
+                | (pass->reply ? CS_REPLY_DIR : 0));
+    if (pass->translated) {
+        ct_state |= conn->nat_state[pass->reply];
+    }
+    set_fields(conn, ct_state, &headers->flow);
+    return true;
 }

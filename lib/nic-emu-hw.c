@@ -577,19 +577,16 @@ int
 nic_emu_hw_reconfigure(struct nic_emu_hw *hw,
                        const struct nic_emu_config *config, char **errorp)
 {
-    const char *busy = (config->ct_module != hw->config.ct_module
-                        ? "ct-module"
-                        : config->separate != hw->config.separate ? "eswitch"
-                        : NULL);
+    char *value = NULL;
+    const char *key = nic_emu_config_fixed(&hw->config, config, &value);
 
-    if (busy && (hmap_count(&hw->objects.by_handle) || hw->n_pending)) {
+    if (key && (hmap_count(&hw->objects.by_handle) || hw->n_pending)) {
         *errorp = xasprintf("%s cannot be changed while the NIC holds "
-                            "objects, must be %s", busy,
-                            hw->config.ct_module != config->ct_module
-                            ? hw->config.ct_module ? "true" : "false"
-                            : hw->config.separate ? "separate" : "merged");
+                            "objects, must be %s", key, value);
+        free(value);
         return EBUSY;
     }
+    free(value);
 
     if (config->seed != hw->config.seed) {
         hw->random = config->seed;

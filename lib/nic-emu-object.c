@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "hash.h"
+#include "nic-emu-check.h"
 #include "nic-emu-config.h"
 #include "nic-emu-ct.h"
 #include "nic-emu-port.h"
@@ -66,15 +67,6 @@ egress_unref(struct nic_emu_object *egress, nic_port_id in_port)
     }
 }
 
-/* Returns the handle of the egress that 'template' names, or 0. */
-static nic_handle
-template_egress(const struct nic_template *template)
-{
-    const struct nic_action *a = &template->actions[0];
-
-    return a->type == NIC_ACTION_EGRESS ? a->egress : 0;
-}
-
 /* The set of objects. */
 
 struct nic_emu_object *
@@ -107,6 +99,26 @@ object_insert(struct nic_emu_objects *objects, enum nic_emu_kind kind,
     return object;
 }
 
+/* Stores in 'egresses' the egresses that 'template' names, in order, null for
+ * one that does not exist, and returns their number. */
+static size_t
+template_egresses(const struct nic_emu_objects *objects,
+                  const struct nic_template *template,
+                  struct nic_emu_object *egresses[NIC_MAX_ACTIONS])
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < template->n_actions; i++) {
+        const struct nic_action *a = &template->actions[i];
+
+        if (a->type == NIC_ACTION_EGRESS) {
+            egresses[n++] = nic_emu_object_find(objects, a->egress,
+                                                NIC_EMU_EGRESS);
+        }
+    }
+    return n;
+}
+
 /* Takes 'object' out of the set and out of the table engine, so that no packet
  * finds it any more. */
 static void
@@ -120,11 +132,11 @@ object_take_out(struct nic_emu_objects *objects,
     switch (object->kind) {
     case NIC_EMU_RULE: {
         const struct nic_template *t = nic_emu_rule_template(object->rule);
-        nic_handle egress = template_egress(t);
+        struct nic_emu_object *egresses[NIC_MAX_ACTIONS];
+        size_t n = template_egresses(objects, t, egresses);
 
-        if (egress) {
-            egress_unref(nic_emu_object_find(objects, egress, NIC_EMU_EGRESS),
-                         t->in_port);
+        for (size_t i = 0; i < n; i++) {
+            egress_unref(egresses[i], t->in_port);
         }
         nic_emu_rule_remove(objects->table, object->rule);
         break;
@@ -232,22 +244,14 @@ check_reach(const struct nic_emu_objects *objects, nic_port_id in_port,
     return 0;
 }
 
-int
-nic_emu_objects_check(const struct nic_emu_objects *objects,
-                      const struct nic_template *template,
-                      const char **reasonp)
+/* Returns 0 if a rule of 'template' may have action 'a', as far as objects are
+ * concerned. */
+static int
+check_action(const struct nic_emu_objects *objects,
+             const struct nic_template *template, const struct nic_action *a,
+             const char **reasonp)
 {
-    const struct nic_action *a = &template->actions[0];
     const struct nic_emu_object *egress;
-
-    *reasonp = nic_emu_table_check_template(template);
-    if (*reasonp) {
-        return EOPNOTSUPP;
-    }
-    if (!nic_emu_port_by_id(objects->ports, template->in_port)) {
-        *reasonp = "the input port is gone";
-        return ENODEV;
-    }
 
     switch (a->type) {
     case NIC_ACTION_OUTPUT:
@@ -266,19 +270,42 @@ nic_emu_objects_check(const struct nic_emu_objects *objects,
         return check_reach(objects, template->in_port,
                            nic_emu_egress_get(egress->egress), reasonp);
 
-    case NIC_ACTION_CT:
-        if (!objects->config->ct_module) {
-            *reasonp = "the NIC has no connection-tracking module";
-            return EOPNOTSUPP;
-        }
-        return 0;
-
     case NIC_ACTION_DROP:
+    case NIC_ACTION_CT:
+    case NIC_ACTION_SET:
+    case NIC_ACTION_SET_TUPLE:
+    case NIC_ACTION_PUSH_VLAN:
+    case NIC_ACTION_POP_VLAN:
+    case NIC_ACTION_CT_CLEAR:
         return 0;
 
     default:
         OVS_NOT_REACHED();
     }
+}
+
+int
+nic_emu_objects_check(const struct nic_emu_objects *objects,
+                      const struct nic_template *template,
+                      const char **reasonp)
+{
+    struct nic_caps caps;
+    int error = 0;
+
+    nic_emu_config_caps(objects->config, &caps);
+    *reasonp = nic_emu_check_template(template, &caps);
+    if (*reasonp) {
+        return EOPNOTSUPP;
+    }
+    if (!nic_emu_port_by_id(objects->ports, template->in_port)) {
+        *reasonp = "the input port is gone";
+        return ENODEV;
+    }
+    for (size_t i = 0; !error && i < template->n_actions; i++) {
+        error = check_action(objects, template, &template->actions[i],
+                             reasonp);
+    }
+    return error;
 }
 
 /* Adds a rule with 'handle'.  The caller checked that it makes sense. */
@@ -287,28 +314,31 @@ add_rule(struct nic_emu_objects *objects, nic_handle handle,
          const struct nic_template *template, const struct nic_values *values,
          struct nic_emu_object **objectp, const char **reasonp)
 {
-    nic_handle egress_handle = template_egress(template);
-    struct nic_emu_object *egress = NULL;
+    struct nic_emu_object *objs[NIC_MAX_ACTIONS];
+    struct nic_emu_egress *egresses[NIC_MAX_ACTIONS];
+    size_t n = template_egresses(objects, template, objs);
     struct nic_emu_rule *rule;
     int error;
 
-    if (egress_handle) {
-        egress = nic_emu_object_find(objects, egress_handle, NIC_EMU_EGRESS);
+    for (size_t i = 0; i < n; i++) {
+        egresses[i] = objs[i]->egress;
     }
     error = nic_emu_rule_add(objects->table, template, values,
-                             egress ? egress->egress : NULL, &rule);
+                             n ? egresses : NULL, &rule);
     if (error) {
         *reasonp = "another rule matches the same packets";
         return error;
     }
-    if (egress) {
-        egress_ref(egress, template->in_port);
+    for (size_t i = 0; i < n; i++) {
+        egress_ref(objs[i], template->in_port);
     }
     *objectp = object_insert(objects, NIC_EMU_RULE, handle);
     (*objectp)->rule = rule;
     return 0;
 }
 
+/* Adds a connection with 'handle'.  The caller checked that it makes
+ * sense. */
 static int
 add_conn(struct nic_emu_objects *objects, nic_handle handle,
          const struct nic_conn *nic_conn, struct nic_emu_object **objectp,
@@ -317,10 +347,6 @@ add_conn(struct nic_emu_objects *objects, nic_handle handle,
     struct nic_emu_conn *conn;
     int error;
 
-    *reasonp = nic_emu_conn_check(nic_conn);
-    if (*reasonp) {
-        return EOPNOTSUPP;
-    }
     error = nic_emu_conn_add(nic_emu_table_ct(objects->table), nic_conn,
                              &conn);
     if (error) {
@@ -358,6 +384,7 @@ nic_emu_object_add(struct nic_emu_objects *objects, const struct nic_op *op,
                    struct nic_emu_object **objectp, const char **reasonp)
 {
     nic_handle handle = objects->last_handle + 1;
+    struct nic_caps caps;
     int error;
 
     switch (op->type) {
@@ -374,8 +401,9 @@ nic_emu_object_add(struct nic_emu_objects *objects, const struct nic_op *op,
         break;
 
     case NIC_OP_CONN_ADD:
-        if (!objects->config->ct_module) {
-            *reasonp = "the NIC has no connection-tracking module";
+        nic_emu_config_caps(objects->config, &caps);
+        *reasonp = nic_emu_check_conn(&op->conn, &caps);
+        if (*reasonp) {
             error = EOPNOTSUPP;
         } else if (objects->n[NIC_EMU_CONN] >= objects->config->max_conns) {
             *reasonp = "no room for more connections";
@@ -525,9 +553,9 @@ loader_conn(void *loader_, nic_handle handle, const struct nic_conn *conn)
 {
     struct nic_emu_objects *objects = ((struct loader *) loader_)->objects;
     struct nic_emu_object *object;
-    const char *reason;
+    const char *reason = nic_emu_check_conn(conn, NULL);
 
-    if (add_conn(objects, handle, conn, &object, &reason)) {
+    if (reason || add_conn(objects, handle, conn, &object, &reason)) {
         VLOG_WARN_RL(&rl, "ignoring a stored connection: %s", reason);
     } else {
         loaded(objects, handle);
@@ -536,20 +564,23 @@ loader_conn(void *loader_, nic_handle handle, const struct nic_conn *conn)
 
 static void
 loader_rule(void *loader_, nic_handle handle,
-            const struct nic_template *template)
+            const struct nic_template *template,
+            const struct nic_values *values)
 {
     struct nic_emu_objects *objects = ((struct loader *) loader_)->objects;
-    nic_handle egress = template_egress(template);
+    struct nic_emu_object *egresses[NIC_MAX_ACTIONS];
+    size_t n = template_egresses(objects, template, egresses);
     struct nic_emu_object *object;
     const char *reason;
     int error;
 
-    reason = nic_emu_table_check_template(template);
-    if (!reason && template->actions[0].type == NIC_ACTION_EGRESS
-        && !nic_emu_object_find(objects, egress, NIC_EMU_EGRESS)) {
-        reason = "there is no such egress";
+    reason = nic_emu_check_template(template, NULL);
+    for (size_t i = 0; i < n; i++) {
+        if (!egresses[i]) {
+            reason = "there is no such egress";
+        }
     }
-    error = reason ? EINVAL : add_rule(objects, handle, template, NULL,
+    error = reason ? EINVAL : add_rule(objects, handle, template, values,
                                        &object, &reason);
     if (error) {
         VLOG_WARN_RL(&rl, "ignoring a stored rule: %s", reason);
@@ -622,6 +653,34 @@ nic_emu_objects_publish(struct nic_emu_objects *objects)
     }
 }
 
+static void
+format_conn(const struct nic_conn *conn, struct ds *ds)
+{
+    static const char *const names[] = { "orig", "reply" };
+
+    ds_put_format(ds, "%s,zone=%"PRIu16,
+                  conn->nw_proto == IPPROTO_TCP ? "tcp" : "udp", conn->zone);
+    for (int i = 0; i < 2; i++) {
+        ds_put_format(ds, ",%s=", names[i]);
+        nic_tuple_format(&conn->tuple[i], conn->dl_type, ds);
+        if (conn->nat_parts[i]) {
+            ds_put_cstr(ds, ",nat(");
+            nic_parts_format(conn->nat_parts[i], ds);
+            ds_put_cstr(ds, ")=");
+            nic_tuple_format(&conn->translated[i], conn->dl_type, ds);
+        }
+    }
+    if (conn->mark) {
+        ds_put_format(ds, ",mark=%#"PRIx32, conn->mark);
+    }
+    if (!ovs_u128_is_zero(conn->label)) {
+        ovs_be128 label = hton128(conn->label);
+
+        ds_put_cstr(ds, ",label=");
+        ds_put_hex(ds, &label, sizeof label);
+    }
+}
+
 void
 nic_emu_object_format(const struct nic_emu_object *object, struct ds *ds)
 {
@@ -630,17 +689,9 @@ nic_emu_object_format(const struct nic_emu_object *object, struct ds *ds)
         nic_rule_format(nic_emu_rule_template(object->rule),
                         nic_emu_rule_values(object->rule), ds);
         break;
-    case NIC_EMU_CONN: {
-        const struct nic_conn *conn = nic_emu_conn_get(object->conn);
-
-        ds_put_format(ds, "%s,zone=%"PRIu16",orig=",
-                      conn->nw_proto == IPPROTO_TCP ? "tcp" : "udp",
-                      conn->zone);
-        nic_tuple_format(&conn->tuple[0], conn->dl_type, ds);
-        ds_put_cstr(ds, ",reply=");
-        nic_tuple_format(&conn->tuple[1], conn->dl_type, ds);
+    case NIC_EMU_CONN:
+        format_conn(nic_emu_conn_get(object->conn), ds);
         break;
-    }
     case NIC_EMU_EGRESS:
         ds_put_format(ds, "port=%"PRIu32,
                       nic_emu_egress_get(object->egress));

@@ -143,6 +143,11 @@ nic_emu_parse(struct dp_packet *packet, bool check_l4_csum,
     flow_extract(packet, &headers->flow);
     headers->sane = is_sane(packet, &headers->flow, check_l4_csum);
 
+    headers->l2_pad_size = packet->l2_pad_size;
+    headers->l2_5_ofs = packet->l2_5_ofs;
+    headers->l3_ofs = packet->l3_ofs;
+    headers->l4_ofs = packet->l4_ofs;
+
     packet->l2_pad_size = l2_pad_size;
     packet->l2_5_ofs = l2_5_ofs;
     packet->l3_ofs = l3_ofs;

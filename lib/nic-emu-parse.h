@@ -19,7 +19,14 @@ struct dp_packet;
 struct nic_tuple;
 
 struct nic_emu_headers {
-    struct flow flow;       /* Without any metadata: zeros. */
+    struct flow flow;       /* Metadata is zeros, but for what a
+                             * connection-tracking module adds. */
+
+    /* Where the layers begin, as in 'struct dp_packet'. */
+    uint16_t l2_pad_size;
+    uint16_t l2_5_ofs;
+    uint16_t l3_ofs;
+    uint16_t l4_ofs;
 
     /* False for an IP packet that is a fragment, has a bad IPv4 header
      * checksum or lengths that contradict each other or the frame, or that has

@@ -11,6 +11,7 @@
 #include "flow.h"
 #include "hash.h"
 #include "nic.h"
+#include "util.h"
 
 /* A file starts with one. */
 struct file_header {
@@ -24,7 +25,7 @@ static inline struct file_header
 file_header_expected(void)
 {
     return (struct file_header) {
-        .magic = "NICEMU1",
+        .magic = "NICEMU2",
         .flow_size = sizeof(struct flow),
         .conn_size = sizeof(struct nic_conn),
     };
@@ -51,17 +52,28 @@ struct record {
 /* Follows 'struct record' in a RECORD_RULE.  'n_actions' actions and 'n_words'
  * words of the match follow it. */
 struct rule_body {
+    struct nic_tuple rewrite;       /* Zeros unless an action needs it. */
     uint32_t in_port;
     uint32_t table;
     uint32_t n_actions;
     uint32_t n_words;
+    uint32_t pad;
 };
 
 struct action_body {
     uint32_t type;                  /* One of NIC_ACTION_*. */
-    uint32_t number;                /* Port, or table of NIC_ACTION_CT. */
-    uint64_t object;                /* Egress, or zone of NIC_ACTION_CT. */
+    uint32_t number;                /* Port, table, field or parts. */
+    uint64_t egress;
+    uint32_t mark, mark_mask;
+    uint16_t zone;
+    uint8_t nat, orig_only;         /* 0 or 1. */
+    ovs_be16 tpid, tci;
+    ovs_u128 value, mask;           /* Of a field, as it is on the wire, or of
+                                     * ct_label. */
 };
+BUILD_ASSERT_DECL(sizeof(struct action_body) % 8 == 0);
+BUILD_ASSERT_DECL(sizeof(struct rule_body) % 8 == 0);
+BUILD_ASSERT_DECL(sizeof(ovs_u128) == NIC_FIELD_MAX_LEN);
 
 /* A 64-bit word of 'struct flow' that is not wildcarded. */
 struct word_body {

@@ -153,13 +153,33 @@ action_from_body(const struct action_body *body, struct nic_action *a)
         a->port = body->number;
         break;
     case NIC_ACTION_EGRESS:
-        a->egress = body->object;
-        break;
-    case NIC_ACTION_DROP:
+        a->egress = body->egress;
         break;
     case NIC_ACTION_CT:
-        a->ct.zone = body->object;
         a->ct.table = body->number;
+        a->ct.zone = body->zone;
+        a->ct.nat = body->nat != 0;
+        a->ct.orig_only = body->orig_only != 0;
+        a->ct.mark = body->mark;
+        a->ct.mark_mask = body->mark_mask;
+        a->ct.label = body->value;
+        a->ct.label_mask = body->mask;
+        break;
+    case NIC_ACTION_SET:
+        a->set.field = body->number;
+        memcpy(a->set.value, &body->value, sizeof a->set.value);
+        memcpy(a->set.mask, &body->mask, sizeof a->set.mask);
+        break;
+    case NIC_ACTION_SET_TUPLE:
+        a->parts = body->number;
+        break;
+    case NIC_ACTION_PUSH_VLAN:
+        a->vlan.tpid = body->tpid;
+        a->vlan.tci = body->tci;
+        break;
+    case NIC_ACTION_DROP:
+    case NIC_ACTION_POP_VLAN:
+    case NIC_ACTION_CT_CLEAR:
         break;
     default:
         return false;
@@ -178,15 +198,16 @@ template_from_record(const struct record *record)
         = ALIGNED_CAST(const struct action_body *, body + 1);
     const struct word_body *words;
     struct nic_action actions[NIC_MAX_ACTIONS];
+    enum nic_slots slots = NIC_SLOT_NONE;
     struct match match;
 
     words = (const struct word_body *) (abody + body->n_actions);
-    if (body->in_port == NIC_PORT_NONE) {
-        return NULL;
-    }
     for (size_t i = 0; i < body->n_actions; i++) {
         if (!action_from_body(&abody[i], &actions[i])) {
             return NULL;
+        }
+        if (actions[i].type == NIC_ACTION_SET_TUPLE) {
+            slots = NIC_SLOT_REWRITE;
         }
     }
 
@@ -203,8 +224,12 @@ template_from_record(const struct record *record)
         *flow_u64_lvalue(&match.flow, w->index) = w->value;
         *flow_u64_lvalue(&match.wc.masks, w->index) = w->mask;
     }
-    return nic_template_create(body->in_port, body->table, &match,
-                               NIC_SLOT_NONE, actions, body->n_actions);
+    if (nic_template_check(body->in_port, body->table, &match, slots, actions,
+                           body->n_actions)) {
+        return NULL;
+    }
+    return nic_template_create(body->in_port, body->table, &match, slots,
+                               actions, body->n_actions);
 }
 
 static void
@@ -212,6 +237,7 @@ visit(const char *path, const struct record *record,
       const struct nic_emu_store_visitor *visitor, void *aux)
 {
     struct nic_template *template;
+    struct nic_values values;
     struct nic_conn conn;
 
     switch ((enum record_type) record->type) {
@@ -228,7 +254,12 @@ visit(const char *path, const struct record *record,
     case RECORD_RULE:
         template = template_from_record(record);
         if (template) {
-            visitor->rule(aux, record->handle, template);
+            const struct rule_body *body
+                = (const struct rule_body *) (record + 1);
+
+            memset(&values, 0, sizeof values);
+            values.rewrite = body->rewrite;
+            visitor->rule(aux, record->handle, template, &values);
             nic_template_unref(template);
         } else {
             VLOG_WARN_RL(&rl, "%s: ignoring a rule that makes no sense",

@@ -141,13 +141,33 @@ action_to_body(const struct nic_action *a, struct action_body *body)
         body->number = a->port;
         break;
     case NIC_ACTION_EGRESS:
-        body->object = a->egress;
-        break;
-    case NIC_ACTION_DROP:
+        body->egress = a->egress;
         break;
     case NIC_ACTION_CT:
         body->number = a->ct.table;
-        body->object = a->ct.zone;
+        body->zone = a->ct.zone;
+        body->nat = a->ct.nat;
+        body->orig_only = a->ct.orig_only;
+        body->mark = a->ct.mark;
+        body->mark_mask = a->ct.mark_mask;
+        body->value = a->ct.label;
+        body->mask = a->ct.label_mask;
+        break;
+    case NIC_ACTION_SET:
+        body->number = a->set.field;
+        memcpy(&body->value, a->set.value, sizeof body->value);
+        memcpy(&body->mask, a->set.mask, sizeof body->mask);
+        break;
+    case NIC_ACTION_SET_TUPLE:
+        body->number = a->parts;
+        break;
+    case NIC_ACTION_PUSH_VLAN:
+        body->tpid = a->vlan.tpid;
+        body->tci = a->vlan.tci;
+        break;
+    case NIC_ACTION_DROP:
+    case NIC_ACTION_POP_VLAN:
+    case NIC_ACTION_CT_CLEAR:
         break;
     default:
         OVS_NOT_REACHED();
@@ -194,6 +214,9 @@ nic_emu_store_put_rule(struct nic_emu_store *store, nic_handle handle,
     body->table = template->table;
     body->n_actions = template->n_actions;
     body->n_words = n_words;
+    if (template->slots & NIC_SLOT_REWRITE) {
+        body->rewrite = values->rewrite;
+    }
     for (size_t i = 0; i < template->n_actions; i++) {
         action_to_body(&template->actions[i], &actions[i]);
     }

@@ -12,7 +12,7 @@
  *
  * The file is a memory for the next life of the program on the same machine:
  * it is in host byte order and does not survive another layout of 'struct
- * flow'.
+ * flow', or another version of the format: then it is empty.
  *
  * Records are collected in memory until nic_emu_store_flush(), to be called
  * after each batch of changes and before anybody is told of them.  A file that
@@ -48,8 +48,10 @@ struct nic_emu_store_visitor {
     void (*egress)(void *aux, nic_handle, nic_port_id);
     void (*conn)(void *aux, nic_handle, const struct nic_conn *);
 
-    /* The template has no slots: it is the complete rule. */
-    void (*rule)(void *aux, nic_handle, const struct nic_template *);
+    /* The template is the complete rule, but for what NIC_ACTION_SET_TUPLE
+     * sets: its slots are at most NIC_SLOT_REWRITE. */
+    void (*rule)(void *aux, nic_handle, const struct nic_template *,
+                 const struct nic_values *);
 };
 
 /* Opens or creates the file of the NIC called 'nic_name' and passes what it

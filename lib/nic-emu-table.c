@@ -13,6 +13,7 @@
 #include "nic-emu-ct.h"
 #include "nic-emu-grace.h"
 #include "nic-emu-parse.h"
+#include "nic-emu-pass.h"
 #include "ovs-rcu.h"
 #include "packets.h"
 #include "util.h"
@@ -52,7 +53,8 @@ struct nic_emu_rule {
     struct nic_emu_counter counter;
     struct nic_template *template;
     struct nic_values values;
-    struct nic_emu_egress *egress;  /* Null unless the template names one. */
+    struct nic_emu_egress **egresses;   /* One for each NIC_ACTION_EGRESS, in
+                                         * order; null if there is none. */
 
     /* For the writer only. */
     struct group *group;
@@ -110,58 +112,6 @@ void
 nic_emu_table_check_l4_csum(struct nic_emu_table *table, bool check)
 {
     atomic_store_relaxed(&table->check_l4_csum, check);
-}
-
-/* Returns true if 'flow' is zero everywhere. */
-static bool
-flow_is_zero(const struct flow *flow)
-{
-    for (size_t i = 0; i < FLOW_U64S; i++) {
-        if (flow_u64_value(flow, i)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-const char *
-nic_emu_table_check_template(const struct nic_template *template)
-{
-    const struct flow *masks = &template->match.wc.masks;
-    struct flow rest = *masks;
-
-    if (masks->ct_mark || !ovs_u128_is_zero(masks->ct_label)) {
-        return "cannot match ct_mark or ct_label";
-    }
-    if (masks->ct_nw_proto || masks->ct_nw_src || masks->ct_nw_dst
-        || ipv6_addr_is_set(&masks->ct_ipv6_src)
-        || ipv6_addr_is_set(&masks->ct_ipv6_dst)
-        || masks->ct_tp_src || masks->ct_tp_dst) {
-        return "cannot match the original tuple of a connection";
-    }
-    /* What is left after everything that packets have, or that the NIC knows
-     * itself, must be empty. */
-    rest.ct_state = 0;
-    rest.ct_zone = 0;
-    rest.packet_type = 0;
-    memset(&rest.dl_dst, 0, (sizeof rest - offsetof(struct flow, dl_dst)));
-    if (!flow_is_zero(&rest)) {
-        return "cannot match metadata";
-    }
-
-    /* All actions there are end the list. */
-    if (template->n_actions != 1) {
-        return "has actions after the one that ends the list";
-    }
-    switch (template->actions[0].type) {
-    case NIC_ACTION_OUTPUT:
-    case NIC_ACTION_EGRESS:
-    case NIC_ACTION_DROP:
-    case NIC_ACTION_CT:
-        return NULL;
-    default:
-        return "has an unknown action";
-    }
 }
 
 /* Groups and subtables. */
@@ -249,7 +199,12 @@ masks_need_sane(const struct flow *masks)
 
     return (masks->nw_proto || masks->tp_src || masks->tp_dst
             || masks->tcp_flags || masks->igmp_group_ip4
-            || masks->ct_state || masks->ct_zone
+            || masks->ct_state || masks->ct_zone || masks->ct_mark
+            || !ovs_u128_is_zero(masks->ct_label)
+            || masks->ct_nw_proto || masks->ct_nw_src || masks->ct_nw_dst
+            || ipv6_addr_is_set(&masks->ct_ipv6_src)
+            || ipv6_addr_is_set(&masks->ct_ipv6_dst)
+            || masks->ct_tp_src || masks->ct_tp_dst
             || ipv6_addr_is_set(&masks->nd_target)
             || !eth_addr_equals(masks->arp_sha, zero_mac)
             || !eth_addr_equals(masks->arp_tha, zero_mac));
@@ -376,12 +331,25 @@ subtable_lookup(const struct subtable *s, const struct flow *flow,
 
 /* Rules. */
 
+static size_t
+count_egresses(const struct nic_template *template)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < template->n_actions; i++) {
+        n += template->actions[i].type == NIC_ACTION_EGRESS;
+    }
+    return n;
+}
+
 int
 nic_emu_rule_add(struct nic_emu_table *table,
                  const struct nic_template *template,
                  const struct nic_values *values,
-                 struct nic_emu_egress *egress, struct nic_emu_rule **rulep)
+                 struct nic_emu_egress *const egresses[],
+                 struct nic_emu_rule **rulep)
 {
+    size_t n_egresses = count_egresses(template);
     struct nic_emu_rule *rule;
     struct subtable *s;
     struct group *group;
@@ -402,7 +370,9 @@ nic_emu_rule_add(struct nic_emu_table *table,
     if (values) {
         rule->values = *values;
     }
-    rule->egress = egress;
+    if (n_egresses) {
+        rule->egresses = xmemdup(egresses, n_egresses * sizeof *egresses);
+    }
     rule->group = group;
     rule->subtable = s;
     rule->hash = hash;
@@ -429,6 +399,7 @@ static void
 rule_free(struct nic_emu_rule *rule)
 {
     nic_template_unref(rule->template);
+    free(rule->egresses);
     free(rule);
 }
 
@@ -520,63 +491,67 @@ table_lookup(const struct nic_emu_table *table, nic_port_id in_port,
     return NULL;
 }
 
-enum nic_emu_verdict
-nic_emu_table_execute(struct nic_emu_table *table, nic_port_id in_port,
-                      struct dp_packet *packet, long long int now_ms,
-                      nic_port_id *out_port)
+/* Executes the actions of 'rule'.  Returns false if the packet is missed.
+ * Otherwise stores in '*table_id' where it continues, NIC_TABLE_NONE if
+ * nowhere. */
+static bool
+run_rule(const struct nic_emu_table *table, struct nic_emu_rule *rule,
+         struct nic_emu_pass *pass, uint32_t *table_id)
 {
-    /* A rule and a connection in each table. */
-    struct nic_emu_counter *path[2 * NIC_EMU_MAX_TABLES];
-    enum nic_emu_verdict verdict = NIC_EMU_MISS;
-    uint32_t table_id = NIC_TABLE_ROOT;
-    struct nic_emu_headers headers;
-    bool check_l4_csum;
-    size_t n_path = 0;
-    int n_tables = 0;
+    const struct nic_template *t = rule->template;
+    size_t n_egresses = 0;
 
-    atomic_read_relaxed(&table->check_l4_csum, &check_l4_csum);
-    nic_emu_parse(packet, check_l4_csum, &headers);
+    for (size_t i = 0; i < t->n_actions; i++) {
+        const struct nic_action *a = &t->actions[i];
+        nic_port_id egress_port = NIC_PORT_NONE;
 
-    do {
-        const struct nic_action *action;
-        struct nic_emu_rule *rule;
-        struct nic_emu_counter *ct_counter;
-
-        rule = table_lookup(table, in_port, table_id, &headers);
-        if (!rule || n_tables++ >= NIC_EMU_MAX_TABLES) {
-            return NIC_EMU_MISS;
+        if (a->type == NIC_ACTION_EGRESS) {
+            egress_port = nic_emu_egress_get(rule->egresses[n_egresses++]);
         }
-        path[n_path++] = &rule->counter;
-
-        action = &rule->template->actions[0];
-        switch (action->type) {
-        case NIC_ACTION_OUTPUT:
-            *out_port = action->port;
-            verdict = NIC_EMU_OUTPUT;
+        switch (nic_emu_pass_action(pass, table->ct, a, &rule->values,
+                                    egress_port)) {
+        case NIC_EMU_NEXT_ACTION:
             break;
-        case NIC_ACTION_EGRESS:
-            *out_port = nic_emu_egress_get(rule->egress);
-            verdict = NIC_EMU_OUTPUT;
-            break;
-        case NIC_ACTION_DROP:
-            verdict = NIC_EMU_DROP;
-            break;
-        case NIC_ACTION_CT:
-            ct_counter = nic_emu_ct_execute(table->ct, action->ct.zone,
-                                            &headers);
-            if (!ct_counter) {
-                return NIC_EMU_MISS;
-            }
-            path[n_path++] = ct_counter;
-            table_id = action->ct.table;
-            break;
+        case NIC_EMU_NEXT_TABLE:
+            *table_id = a->ct.table;
+            return true;
+        case NIC_EMU_NEXT_MISS:
+            return false;
         default:
             OVS_NOT_REACHED();
         }
-    } while (verdict == NIC_EMU_MISS);
-
-    for (size_t i = 0; i < n_path; i++) {
-        nic_emu_counter_add(path[i], dp_packet_size(packet), now_ms);
     }
-    return verdict;
+    *table_id = NIC_TABLE_NONE;
+    return true;
+}
+
+enum nic_emu_verdict
+nic_emu_table_execute(struct nic_emu_table *table, nic_port_id in_port,
+                      struct dp_packet *packet, long long int now_ms,
+                      struct nic_emu_outputs *outputs)
+{
+    uint32_t table_id = NIC_TABLE_ROOT;
+    struct nic_emu_pass pass;
+    bool check_l4_csum;
+    int n_tables = 0;
+
+    atomic_read_relaxed(&table->check_l4_csum, &check_l4_csum);
+    nic_emu_pass_start(&pass, packet, check_l4_csum);
+
+    do {
+        struct nic_emu_rule *rule = NULL;
+
+        if (n_tables++ < NIC_EMU_MAX_TABLES) {
+            rule = table_lookup(table, in_port, table_id,
+                                nic_emu_pass_headers(&pass));
+        }
+        if (!rule || !nic_emu_pass_hit(&pass, &rule->counter)
+            || !run_rule(table, rule, &pass, &table_id)) {
+            nic_emu_pass_miss(&pass);
+            return NIC_EMU_MISS;
+        }
+    } while (table_id != NIC_TABLE_NONE);
+
+    nic_emu_pass_finish(&pass, now_ms, outputs);
+    return outputs->n ? NIC_EMU_OUTPUT : NIC_EMU_DROP;
 }

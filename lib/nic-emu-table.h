@@ -6,8 +6,8 @@
 /* The emulated NIC's table engine
  * ===============================
  *
- * What the silicon does: looks packets up in tables of rules, runs them
- * through a connection-tracking module, decides where they leave, and counts.
+ * What the silicon does: looks packets up in tables of rules, executes their
+ * actions, runs them through a connection-tracking module, and counts.
  * Knows nothing of operations, time, failures or devices; whoever uses it
  * gives it those (nic-emu.h, and the DPDK driver).
  *
@@ -23,8 +23,9 @@
  * ---------
  *
  * A packet enters NIC_TABLE_ROOT.  It follows the rules that it hits, through
- * at most NIC_EMU_MAX_TABLES tables, until one ends it.  Every rule and
- * connection on its way counts it, unless it is missed, when nobody does.
+ * at most NIC_EMU_MAX_TABLES tables, until one ends it.  Every rule on its way
+ * counts it each time, and every connection once, with the size that it had
+ * there; unless it is missed, when nobody does.  See nic-emu-pass.h.
  *
  * Thread-safety
  * -------------
@@ -41,6 +42,7 @@
 struct dp_packet;
 struct nic_emu_ct;
 struct nic_emu_egress;
+struct nic_emu_outputs;
 struct nic_emu_rule;
 struct nic_emu_table;
 
@@ -57,23 +59,20 @@ void nic_emu_table_destroy(struct nic_emu_table *table);
  * headers.  They are not by default. */
 void nic_emu_table_check_l4_csum(struct nic_emu_table *table, bool check);
 
-/* Returns null if the engine can execute rules made of 'template', otherwise a
- * static text that says why not. */
-const char *nic_emu_table_check_template(const struct nic_template *template);
-
 /* Returns the connection-tracking module of 'table' (nic-emu-ct.h). */
 struct nic_emu_ct *nic_emu_table_ct(struct nic_emu_table *table);
 
-/* Adds the rule made of 'template', which nic_emu_table_check_template()
- * approves, and 'values', which may be null if the template has no slots.
- * Takes its own reference to 'template'.  'egress' is what a NIC_ACTION_EGRESS
- * of 'template' means, otherwise null; it must outlive the rule.
+/* Adds the rule made of 'template', which nic_emu_check_template()
+ * (nic-emu-check.h) approves, and 'values', which may be null if the template
+ * has no slots.  Takes its own reference to 'template'.  'egresses' has what
+ * each NIC_ACTION_EGRESS of 'template' means, in order; it may be null if
+ * there is none.  The egresses must outlive the rule.
  *
  * Returns 0 and stores the rule in '*rulep', or EEXIST. */
 int nic_emu_rule_add(struct nic_emu_table *table,
                      const struct nic_template *template,
                      const struct nic_values *values,
-                     struct nic_emu_egress *egress,
+                     struct nic_emu_egress *const egresses[],
                      struct nic_emu_rule **rulep);
 
 /* Takes 'rule' out of 'table'.  Packets that were looked up before may still
@@ -103,13 +102,15 @@ enum nic_emu_verdict {
 };
 
 /* Executes 'packet', received on 'in_port' at 'now_ms', and returns what is to
- * become of it.  For NIC_EMU_OUTPUT stores in '*out_port' where it leaves,
- * which may be NIC_PORT_NONE or a port that does not exist.  Does not own the
- * packet; changes only its metadata. */
+ * become of it.  For NIC_EMU_OUTPUT stores in '*outputs' what leaves where, in
+ * order.  Ports may be NIC_PORT_NONE, or not exist.  'packet' may be one of
+ * those packets; the others are the caller's to free.
+ *
+ * Does not own 'packet'; changes only its metadata. */
 enum nic_emu_verdict nic_emu_table_execute(struct nic_emu_table *table,
                                            nic_port_id in_port,
                                            struct dp_packet *packet,
                                            long long int now_ms,
-                                           nic_port_id *out_port);
+                                           struct nic_emu_outputs *outputs);
 
 #endif /* nic-emu-table.h */

@@ -10,6 +10,7 @@
 #include "nic-emu-config.h"
 #include "nic-emu-grace.h"
 #include "nic-emu-hw.h"
+#include "nic-emu-pass.h"
 #include "nic-emu-port.h"
 #include "nic-emu-table.h"
 #include "openvswitch/dynamic-string.h"
@@ -150,22 +151,9 @@ static void
 nic_emu_get_caps(const struct nic *nic_, struct nic_caps *caps)
 {
     struct nic_emu *nic = nic_emu_cast(nic_);
-    const struct nic_emu_config *config;
 
     ovs_mutex_lock(&nic->mutex);
-    config = nic_emu_hw_config(nic->hw);
-    *caps = (struct nic_caps) {
-        .ct_module = config->ct_module,
-        .egress_object = true,
-        .cross_uplink = !config->separate,
-        .last_hit_time = config->profile == NIC_EMU_KIND,
-        .l4_csum_check = config->profile == NIC_EMU_KIND,
-        .ipv6 = true,
-        .max_rules = config->max_rules,
-        .max_conns = config->ct_module ? config->max_conns : 0,
-        .rate = config->rate,
-        .stale_ms = config->stale_ms,
-    };
+    nic_emu_config_caps(nic_emu_hw_config(nic->hw), caps);
     ovs_mutex_unlock(&nic->mutex);
 }
 
@@ -237,8 +225,8 @@ nic_emu_get_carrier(const char *name, bool *carrier)
 /* Operations. */
 
 static const char *
-nic_emu_check_template(const struct nic *nic_,
-                       const struct nic_template *template)
+nic_emu_check_template_(const struct nic *nic_,
+                        const struct nic_template *template)
 {
     struct nic_emu *nic = nic_emu_cast(nic_);
     const char *reason;
@@ -351,23 +339,30 @@ struct output {
     odp_port_t odp_port;
 };
 
-/* Sends 'outputs', one batch per port, in order. */
+/* Sends 'outputs', in order, in few batches per port.  Copies are from another
+ * source than what devices received, and netdev-dpdk wants the packets of a
+ * batch to be from one source. */
 static void
 send_outputs(struct output outputs[], size_t n, nic_emu_send_cb *send,
              void *aux)
 {
     for (size_t i = 0; i < n; i++) {
+        struct dp_packet *first = outputs[i].packet;
         struct dp_packet_batch batch;
 
-        if (!outputs[i].packet) {
+        if (!first) {
             continue;
         }
         dp_packet_batch_init(&batch);
-        for (size_t j = i; j < n; j++) {
-            if (outputs[j].packet
-                && outputs[j].odp_port == outputs[i].odp_port) {
-                dp_packet_batch_add(&batch, outputs[j].packet);
-                outputs[j].packet = NULL;
+        for (size_t j = i; j < n && !dp_packet_batch_is_full(&batch); j++) {
+            struct output *o = &outputs[j];
+
+            if (o->packet && o->odp_port == outputs[i].odp_port) {
+                if (o->packet->source != first->source) {
+                    break;
+                }
+                dp_packet_batch_add(&batch, o->packet);
+                o->packet = NULL;
             }
         }
         send(aux, outputs[i].odp_port, &batch);
@@ -384,14 +379,44 @@ usable_port(const struct nic_emu *nic, nic_port_id id)
     return port && nic_emu_port_get_carrier(port) ? port : NULL;
 }
 
+/* Adds to 'outputs', which has '*n' elements, what of 'leaving' can leave
+ * 'nic', and frees the rest, and 'packet' if it does not leave.  Returns true
+ * if anything leaves. */
+static bool
+add_outputs(const struct nic_emu *nic, struct dp_packet *packet,
+            const struct nic_emu_outputs *leaving, struct output outputs[],
+            size_t *n)
+{
+    bool packet_leaves = false;
+    size_t old_n = *n;
+
+    for (size_t i = 0; i < leaving->n; i++) {
+        const struct nic_emu_output *o = &leaving->list[i];
+        const struct nic_emu_port *port = usable_port(nic, o->port);
+
+        if (port) {
+            packet_leaves = packet_leaves || o->packet == packet;
+            outputs[*n].packet = o->packet;
+            outputs[(*n)++].odp_port = port->odp_port;
+        } else if (o->packet != packet) {
+            dp_packet_delete(o->packet);
+        }
+    }
+    if (!packet_leaves) {
+        dp_packet_delete(packet);
+    }
+    return *n > old_n;
+}
+
 void
 nic_emu_receive(const char *name, struct dp_packet_batch *batch,
                 long long int now_ms, nic_emu_send_cb *send, void *aux)
 {
     const struct nic_emu_port *in_port = nic_emu_port_by_name(name);
     const size_t n = dp_packet_batch_size(batch);
-    struct output outputs[NETDEV_MAX_BURST];
-    size_t n_outputs = 0, n_dropped = 0, n_bytes = 0;
+    struct output outputs[NETDEV_MAX_BURST * NIC_EMU_MAX_OUTPUTS];
+    size_t n_outputs = 0, n_carried = 0, n_dropped = 0, n_bytes = 0;
+    struct nic_emu_outputs leaving;
     struct dp_packet *packet;
     struct nic_emu *nic;
     size_t i;
@@ -409,24 +434,23 @@ nic_emu_receive(const char *name, struct dp_packet_batch *batch,
 
     nic_emu_section_enter();
     DP_PACKET_BATCH_REFILL_FOR_EACH (i, n, packet, batch) {
-        const struct nic_emu_port *out_port;
-        nic_port_id out_id;
+        size_t size = dp_packet_size(packet);
 
         switch (nic_emu_table_execute(nic->table, in_port->id, packet, now_ms,
-                                      &out_id)) {
+                                      &leaving)) {
         case NIC_EMU_MISS:
             dp_packet_batch_refill(batch, packet, i);
             break;
 
         case NIC_EMU_OUTPUT:
-            out_port = usable_port(nic, out_id);
-            if (out_port) {
-                n_bytes += dp_packet_size(packet);
-                outputs[n_outputs].packet = packet;
-                outputs[n_outputs++].odp_port = out_port->odp_port;
-                break;
+            if (add_outputs(nic, packet, &leaving, outputs, &n_outputs)) {
+                n_carried++;
+                n_bytes += size;
+            } else {
+                n_dropped++;
             }
-            /* Fall through. */
+            break;
+
         case NIC_EMU_DROP:
             n_dropped++;
             dp_packet_delete(packet);
@@ -440,7 +464,7 @@ nic_emu_receive(const char *name, struct dp_packet_batch *batch,
 
     count(&nic->missed_packets, dp_packet_batch_size(batch));
     count(&nic->dropped_packets, n_dropped);
-    count(&nic->carried_packets, n_outputs);
+    count(&nic->carried_packets, n_carried);
     count(&nic->carried_bytes, n_bytes);
     send_outputs(outputs, n_outputs, send, aux);
 }
@@ -665,7 +689,7 @@ const struct nic_class nic_emu_class = {
     .get_stats = nic_emu_get_stats,
     .port_add = nic_emu_port_add_,
     .port_del = nic_emu_port_del_,
-    .check_template = nic_emu_check_template,
+    .check_template = nic_emu_check_template_,
     .submit = nic_emu_submit,
     .poll = nic_emu_poll,
     .wake_ms = nic_emu_wake_ms,

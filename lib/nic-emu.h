@@ -34,6 +34,14 @@
  *              stale.
  *
  *   ct-module=true|false           CT module.  Default: false.
+ *   ipv6=true|false                Matches IPv6.  Default of this and the
+ *                                  following, with every profile: true.
+ *   nat=true|false                 Sets addresses and ports.
+ *   vlan=true|false                Pushes, pops and sets VLAN tags.
+ *   ttl=true|false                 Sets TTL and hop limit.
+ *   multi-output=true|false        Sends a packet more than once.
+ *   label-bits=N                   Low bits of ct_label that the CT module
+ *                                  has, 0 to 128.  Default: 128.
  *   rate=N                         Operations per second, 1 to 10,000,000, or
  *                                  0 for no limit.
  *   max-rules=N, max-conns=N       1 to 10,000,000.  Default: 1,000,000;
@@ -48,6 +56,12 @@
  *                                  Default: 1.
  *
  * An unknown key or a bad value is refused with a sentence that names it.
+ * What is true or false, eswitch and label-bits cannot be changed while the
+ * NIC holds objects.
+ *
+ * The CT module and changes of ports know TCP and UDP only, not SCTP.  Packets
+ * with IPv6 extension headers pass no rule that looks at nw_proto or above, or
+ * that changes anything of IP.
  *
  * Life
  * ----
@@ -108,7 +122,9 @@ nic_emu_is_active(void)
 
 /* Receives 'batch' on the device called 'name'.  Removes from 'batch' the
  * packets that the NIC carries or drops; those that it misses stay, unmodified
- * and in order.  If 'name' is not a port of an emulated NIC, does nothing.
+ * and in order.  A packet that leaves through several ports counts as carried
+ * once, with the size that it had when it was received, if any of them can
+ * send it.  If 'name' is not a port of an emulated NIC, does nothing.
  *
  * Packets need no initialized metadata.  'now_ms' is for last-hit times. */
 void nic_emu_receive(const char *name, struct dp_packet_batch *batch,

@@ -5,9 +5,157 @@
 
 #include <arpa/inet.h>
 
+#include "flow.h"
 #include "openvswitch/dynamic-string.h"
 #include "packets.h"
 #include "util.h"
+
+const char *
+nic_field_name(enum nic_field field)
+{
+    static const char *const names[] = {
+        [NIC_FIELD_ETH_SRC] = "eth_src",
+        [NIC_FIELD_ETH_DST] = "eth_dst",
+        [NIC_FIELD_VLAN_TCI] = "vlan_tci",
+        [NIC_FIELD_IP_SRC] = "ip_src",
+        [NIC_FIELD_IP_DST] = "ip_dst",
+        [NIC_FIELD_IP_TOS] = "ip_tos",
+        [NIC_FIELD_IP_TTL] = "ip_ttl",
+        [NIC_FIELD_IPV6_LABEL] = "ipv6_label",
+        [NIC_FIELD_TP_SRC] = "tp_src",
+        [NIC_FIELD_TP_DST] = "tp_dst",
+    };
+
+    return names[field];
+}
+
+size_t
+nic_field_len(enum nic_field field, ovs_be16 dl_type)
+{
+    switch (field) {
+    case NIC_FIELD_ETH_SRC:
+    case NIC_FIELD_ETH_DST:
+        return ETH_ADDR_LEN;
+    case NIC_FIELD_VLAN_TCI:
+    case NIC_FIELD_TP_SRC:
+    case NIC_FIELD_TP_DST:
+        return sizeof(ovs_be16);
+    case NIC_FIELD_IP_SRC:
+    case NIC_FIELD_IP_DST:
+        return (dl_type == htons(ETH_TYPE_IPV6) ? sizeof(struct in6_addr)
+                : sizeof(ovs_be32));
+    case NIC_FIELD_IP_TOS:
+    case NIC_FIELD_IP_TTL:
+        return 1;
+    case NIC_FIELD_IPV6_LABEL:
+        return sizeof(ovs_be32);
+    default:
+        OVS_NOT_REACHED();
+    }
+}
+
+/* Templates. */
+
+static bool
+field_is_known(enum nic_field field)
+{
+    switch (field) {
+    case NIC_FIELD_ETH_SRC:
+    case NIC_FIELD_ETH_DST:
+    case NIC_FIELD_VLAN_TCI:
+    case NIC_FIELD_IP_SRC:
+    case NIC_FIELD_IP_DST:
+    case NIC_FIELD_IP_TOS:
+    case NIC_FIELD_IP_TTL:
+    case NIC_FIELD_IPV6_LABEL:
+    case NIC_FIELD_TP_SRC:
+    case NIC_FIELD_TP_DST:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static const char *
+check_actions(enum nic_slots slots, const struct nic_action actions[],
+              size_t n_actions)
+{
+    bool set_tuple = false;
+
+    for (size_t i = 0; i < n_actions; i++) {
+        const struct nic_action *a = &actions[i];
+        bool may_end = false;
+        bool ends = false;
+
+        switch (a->type) {
+        case NIC_ACTION_OUTPUT:
+        case NIC_ACTION_EGRESS:
+            may_end = true;
+            break;
+        case NIC_ACTION_DROP:
+            may_end = ends = true;
+            break;
+        case NIC_ACTION_CT:
+            may_end = ends = a->ct.table != NIC_TABLE_NONE;
+            break;
+        case NIC_ACTION_SET:
+            if (!field_is_known(a->set.field)) {
+                return "sets an unknown field";
+            }
+            break;
+        case NIC_ACTION_SET_TUPLE:
+            if (set_tuple) {
+                return "sets the tuple more than once";
+            }
+            if (!(slots & NIC_SLOT_REWRITE)) {
+                return "sets the tuple without a slot for it";
+            }
+            if (!a->parts || a->parts & ~(NIC_TUPLE_SRC | NIC_TUPLE_DST)) {
+                return "sets unknown parts of the tuple";
+            }
+            set_tuple = true;
+            break;
+        case NIC_ACTION_PUSH_VLAN:
+        case NIC_ACTION_POP_VLAN:
+        case NIC_ACTION_CT_CLEAR:
+            break;
+        default:
+            return "has an unknown action";
+        }
+        if (ends && i < n_actions - 1) {
+            return "has actions after the one that ends the list";
+        }
+        if (!may_end && i == n_actions - 1) {
+            return "ends with an action that decides nothing";
+        }
+    }
+    return NULL;
+}
+
+const char *
+nic_template_check(nic_port_id in_port, uint32_t table,
+                   const struct match *match, enum nic_slots slots,
+                   const struct nic_action actions[], size_t n_actions)
+{
+    if (in_port == NIC_PORT_NONE) {
+        return "has no input port";
+    }
+    if (table == NIC_TABLE_NONE) {
+        return "is in no table";
+    }
+    if (slots & ~(NIC_SLOT_TUPLE | NIC_SLOT_REWRITE)) {
+        return "has unknown slots";
+    }
+    if (slots && (match->wc.masks.dl_type != OVS_BE16_MAX
+                  || match->wc.masks.nw_proto != UINT8_MAX
+                  || !is_ip_any(&match->flow))) {
+        return "has slots for a tuple and does not match one IP protocol";
+    }
+    if (!n_actions || n_actions > NIC_MAX_ACTIONS) {
+        return "has no or too many actions";
+    }
+    return check_actions(slots, actions, n_actions);
+}
 
 struct nic_template *
 nic_template_create(nic_port_id in_port, uint32_t table,
@@ -16,8 +164,8 @@ nic_template_create(nic_port_id in_port, uint32_t table,
 {
     struct nic_template *template = xzalloc(sizeof *template);
 
-    ovs_assert(in_port != NIC_PORT_NONE);
-    ovs_assert(n_actions >= 1 && n_actions <= NIC_MAX_ACTIONS);
+    ovs_assert(!nic_template_check(in_port, table, match, slots, actions,
+                                   n_actions));
 
     ovs_refcount_init(&template->refcnt);
     template->in_port = in_port;
@@ -31,8 +179,6 @@ nic_template_create(nic_port_id in_port, uint32_t table,
         static const struct nic_values zeros;
         struct match m;
 
-        ovs_assert(match->wc.masks.dl_type == OVS_BE16_MAX);
-        ovs_assert(match->wc.masks.nw_proto == UINT8_MAX);
         nic_rule_to_match(template, &zeros, &m);
         template->match = m;
     }
@@ -105,6 +251,102 @@ nic_tuple_format(const struct nic_tuple *tuple, ovs_be16 dl_type,
     format_addr(&tuple->dst, dl_type, tuple->tp_dst, ds);
 }
 
+/* Appends the value of 'a', a NIC_ACTION_SET, and its mask if it is not
+ * exact.  An IP address is told from the other family by its mask, which has
+ * bits beyond the first four bytes only in IPv6; for people that will do. */
+static void
+format_set(const struct nic_action *a, struct ds *ds)
+{
+    bool ipv6 = !is_all_zeros(a->set.mask + 4, sizeof a->set.mask - 4);
+    size_t len = nic_field_len(a->set.field,
+                               htons(ipv6 ? ETH_TYPE_IPV6 : ETH_TYPE_IP));
+
+    ds_put_format(ds, "set(%s=", nic_field_name(a->set.field));
+    for (int part = 0; part < 2; part++) {
+        const uint8_t *bytes = part ? a->set.mask : a->set.value;
+        struct eth_addr mac;
+        struct in6_addr ip6;
+        uint32_t n = 0;
+
+        if (part) {
+            if (is_all_ones(bytes, len)) {
+                break;
+            }
+            ds_put_char(ds, '/');
+        }
+        for (size_t i = 0; i < MIN(len, sizeof n); i++) {
+            n = n << 8 | bytes[i];
+        }
+        switch (a->set.field) {
+        case NIC_FIELD_ETH_SRC:
+        case NIC_FIELD_ETH_DST:
+            memcpy(&mac, bytes, sizeof mac);
+            ds_put_format(ds, ETH_ADDR_FMT, ETH_ADDR_ARGS(mac));
+            break;
+        case NIC_FIELD_IP_SRC:
+        case NIC_FIELD_IP_DST:
+            if (ipv6) {
+                memcpy(&ip6, bytes, sizeof ip6);
+                ipv6_format_addr(&ip6, ds);
+            } else {
+                ds_put_format(ds, IP_FMT, IP_ARGS(htonl(n)));
+            }
+            break;
+        case NIC_FIELD_TP_SRC:
+        case NIC_FIELD_TP_DST:
+        case NIC_FIELD_IP_TTL:
+            ds_put_format(ds, part ? "%#"PRIx32 : "%"PRIu32, n);
+            break;
+        case NIC_FIELD_VLAN_TCI:
+        case NIC_FIELD_IP_TOS:
+        case NIC_FIELD_IPV6_LABEL:
+            ds_put_format(ds, "%#"PRIx32, n);
+            break;
+        default:
+            OVS_NOT_REACHED();
+        }
+    }
+    ds_put_char(ds, ')');
+}
+
+static void
+format_ct(const struct nic_action *a, struct ds *ds)
+{
+    ds_put_format(ds, "ct(zone=%"PRIu16, a->ct.zone);
+    if (a->ct.nat) {
+        ds_put_cstr(ds, ",nat");
+    }
+    if (a->ct.orig_only) {
+        ds_put_cstr(ds, ",orig_only");
+    }
+    if (a->ct.mark_mask) {
+        ds_put_format(ds, ",mark=%#"PRIx32"/%#"PRIx32, a->ct.mark,
+                      a->ct.mark_mask);
+    }
+    if (!ovs_u128_is_zero(a->ct.label_mask)) {
+        ovs_be128 label = hton128(a->ct.label);
+        ovs_be128 mask = hton128(a->ct.label_mask);
+
+        ds_put_cstr(ds, ",label=");
+        ds_put_hex(ds, &label, sizeof label);
+        ds_put_char(ds, '/');
+        ds_put_hex(ds, &mask, sizeof mask);
+    }
+    if (a->ct.table != NIC_TABLE_NONE) {
+        ds_put_format(ds, ",table=%#"PRIx32, a->ct.table);
+    }
+    ds_put_char(ds, ')');
+}
+
+void
+nic_parts_format(unsigned int parts, struct ds *ds)
+{
+    ds_put_cstr(ds, (parts == (NIC_TUPLE_SRC | NIC_TUPLE_DST) ? "src,dst"
+                     : parts == NIC_TUPLE_SRC ? "src"
+                     : parts == NIC_TUPLE_DST ? "dst"
+                     : "none"));
+}
+
 void
 nic_actions_format(const struct nic_action actions[], size_t n_actions,
                    struct ds *ds)
@@ -126,8 +368,26 @@ nic_actions_format(const struct nic_action actions[], size_t n_actions,
             ds_put_cstr(ds, "drop");
             break;
         case NIC_ACTION_CT:
-            ds_put_format(ds, "ct(zone=%"PRIu16",table=%#"PRIx32")",
-                          a->ct.zone, a->ct.table);
+            format_ct(a, ds);
+            break;
+        case NIC_ACTION_SET:
+            format_set(a, ds);
+            break;
+        case NIC_ACTION_SET_TUPLE:
+            ds_put_cstr(ds, "set_tuple(");
+            nic_parts_format(a->parts, ds);
+            ds_put_char(ds, ')');
+            break;
+        case NIC_ACTION_PUSH_VLAN:
+            ds_put_format(ds, "push_vlan(tpid=%#"PRIx16",vid=%d,pcp=%d)",
+                          ntohs(a->vlan.tpid), vlan_tci_to_vid(a->vlan.tci),
+                          vlan_tci_to_pcp(a->vlan.tci));
+            break;
+        case NIC_ACTION_POP_VLAN:
+            ds_put_cstr(ds, "pop_vlan");
+            break;
+        case NIC_ACTION_CT_CLEAR:
+            ds_put_cstr(ds, "ct_clear");
             break;
         default:
             OVS_NOT_REACHED();
@@ -147,4 +407,8 @@ nic_rule_format(const struct nic_template *template,
     match_format(&match, NULL, ds, OFP_DEFAULT_PRIORITY);
     ds_put_cstr(ds, " actions=");
     nic_actions_format(template->actions, template->n_actions, ds);
+    if (template->slots & NIC_SLOT_REWRITE) {
+        ds_put_cstr(ds, " rewrite=");
+        nic_tuple_format(&values->rewrite, template->match.flow.dl_type, ds);
+    }
 }

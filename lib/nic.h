@@ -27,7 +27,8 @@
  *
  * A packet that matches no rule in the table where it is looked up, or whose
  * NIC_ACTION_CT misses, is *missed*: it is given to the software unmodified,
- * exactly as received, and counts nowhere in the NIC.
+ * exactly as received, counts nowhere in the NIC, and nothing of it has left
+ * through outputs before.
  *
  * A NIC never carries, whatever the rules say:
  *
@@ -37,7 +38,8 @@
  *
  *   - a packet with a bad IPv4 header checksum, with lengths in its headers
  *     that contradict each other or the frame, or that is a fragment, through
- *     a rule that matches on nw_proto or anything above it.
+ *     a rule that matches on nw_proto or anything above it, or that changes
+ *     anything of IP or above.
  *
  * Operations
  * ----------
@@ -110,6 +112,12 @@ struct nic_caps {
     bool atomic_update;     /* An object can be replaced without a gap. */
     bool l4_csum_check;     /* Misses packets with a bad L4 checksum. */
     bool ipv6;              /* Can match IPv6. */
+    bool nat;               /* Can set addresses and ports. */
+    bool vlan;              /* Can push, pop and set VLAN tags. */
+    bool ttl;               /* Can set TTL and hop limit. */
+    bool multi_output;      /* A rule can have more than one output. */
+    uint8_t label_bits;     /* Low bits of ct_label that its CT module can
+                             * match; 0 for none, 128 for all. */
     uint32_t max_rules;     /* UINT32_MAX if not known. */
     uint32_t max_conns;     /* UINT32_MAX if not known; 0 without ct_module. */
     uint32_t rate;          /* Operations per second, 0 if not known. */
@@ -126,18 +134,31 @@ bool nic_port_role_from_string(const char *, enum nic_port_role *);
 
 struct nic_counter {
     uint64_t packets;
-    uint64_t bytes;         /* Whole Ethernet frames, as OVS counts them. */
+    uint64_t bytes;         /* Whole Ethernet frames, as OVS counts them, at
+                             * the time when they hit. */
     long long int used_ms;  /* Last hit on the caller's clock; 0 if no hit, or
                              * without the capability 'last_hit_time'. */
 };
 
 /* A connection of a NIC with a CT module.  The directions are as on the wire:
- * 'tuple[1]' is what a packet of the reply direction carries. */
+ * 'tuple[1]' is what a packet of the reply direction carries when it arrives,
+ * before any translation. */
 struct nic_conn {
     ovs_be16 dl_type;               /* ETH_TYPE_IP or ETH_TYPE_IPV6. */
     uint8_t nw_proto;               /* IPPROTO_TCP or IPPROTO_UDP. */
     uint16_t zone;
     struct nic_tuple tuple[2];      /* Original, reply. */
+
+    /* What NIC_ACTION_CT with 'nat' does to packets of each direction: sets
+     * the parts 'nat_parts' of their tuple (enum nic_tuple_part; 0 if they are
+     * not translated) to those of 'translated'. */
+    unsigned int nat_parts[2];
+    struct nic_tuple translated[2]; /* Zeros where not translated. */
+    uint8_t nat_state[2];           /* CS_SRC_NAT or CS_DST_NAT: what it sets
+                                     * in ct_state; 0 if not translated. */
+
+    uint32_t mark;
+    ovs_u128 label;
 };
 
 enum nic_op_type {

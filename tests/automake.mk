@@ -9,6 +9,8 @@ UNIT_TESTS = \
 	tests/test-engine-thread \
 	tests/test-engine \
 	tests/test-nic-emu-model \
+	tests/test-nic-emu-pass \
+	tests/test-nic-emu-pipeline \
 	tests/test-nic-emu-store \
 	tests/test-nic-emu-table \
 	tests/test-nic-emu \
@@ -44,6 +46,7 @@ TESTS += tests/check-hooks.sh
 EXTRA_DIST += \
 	tests/check-hooks.sh \
 	tests/engine-test.h \
+	tests/nic-emu-table-test.h \
 	tests/nic-emu-test.h \
 	tests/nic-test.h \
 	tests/tsan.supp \

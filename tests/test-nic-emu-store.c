@@ -11,6 +11,7 @@
 #include "dirs.h"
 #include "hash.h"
 #include "lib/nic-emu-hw.h"
+#include "lib/nic-emu-pass.h"
 #include "lib/nic-emu-port.h"
 #include "lib/nic-emu-table.h"
 #include "lib/nic-emu-grace.h"
@@ -37,14 +38,26 @@ visit_conn(void *ds, nic_handle handle, const struct nic_conn *conn)
 {
     ds_put_format(ds, "conn %"PRIu64" %"PRIu16" ", handle, conn->zone);
     nic_tuple_format(&conn->tuple[0], conn->dl_type, ds);
+    for (int i = 0; i < 2; i++) {
+        if (conn->nat_parts[i]) {
+            ds_put_format(ds, " nat%d=%u:%#x:", i, conn->nat_parts[i],
+                          conn->nat_state[i]);
+            nic_tuple_format(&conn->translated[i], conn->dl_type, ds);
+        }
+    }
+    if (conn->mark) {
+        ds_put_format(ds, " mark=%"PRIu32" label=%"PRIu64":%"PRIu64,
+                      conn->mark, conn->label.u64.hi, conn->label.u64.lo);
+    }
     ds_put_char(ds, '\n');
 }
 
 static void
-visit_rule(void *ds, nic_handle handle, const struct nic_template *template)
+visit_rule(void *ds, nic_handle handle, const struct nic_template *template,
+           const struct nic_values *values)
 {
     ds_put_format(ds, "rule %"PRIu64" ", handle);
-    nic_rule_format(template, NULL, ds);
+    nic_rule_format(template, values, ds);
     ds_put_char(ds, '\n');
 }
 
@@ -91,14 +104,76 @@ leave_store(struct nic_emu_store *store)
     free(path);
 }
 
+#define CONNS \
+    "conn 2 7 10.0.0.1:1000->10.0.0.2:80\n" \
+    "conn 5 9 10.0.0.1:1000->10.0.0.2:80 nat0=1:0x40:10.0.0.9:9->0.0.0.0:0 " \
+    "nat1=2:0x80:0.0.0.0:0->10.0.0.1:1000 mark=17 label=1:2\n"
+
 static const char everything[] =
     "port 1 p1\n"
     "port 2 p2\n"
     "egress 1 2\n"
-    "conn 2 7 10.0.0.1:1000->10.0.0.2:80\n"
+    CONNS
     "rule 3 port=1,table=0,tcp,nw_src=10.0.0.1,nw_dst=10.0.0.2,nw_frag=no,"
     "tp_src=1000,tp_dst=80 actions=egress(0x1)\n"
-    "rule 4 port=2,table=0x5, actions=ct(zone=9,table=0x6)\n";
+    "rule 4 port=2,table=0x5, actions=ct(zone=9,table=0x6)\n"
+    "rule 6 port=1,table=0x5,tcp,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_src=1000,"
+    "tp_dst=80 actions=set(eth_dst=00:01:02:03:04:05/ff:ff:ff:ff:ff:00),"
+    "set_tuple(src),push_vlan(tpid=0x88a8,vid=5,pcp=1),pop_vlan,ct_clear,"
+    "ct(zone=65535,nat,orig_only,mark=0x3/0x7,label=0x"
+    "10000000000000002/0x30000000000000004),"
+    "output(77),drop rewrite=10.0.0.7:7->10.0.0.8:8\n";
+
+/* A connection and a rule with everything that they can have. */
+static void
+put_complex(struct nic_emu_store *store)
+{
+    struct flow flow = nic_test_flow4(IPPROTO_TCP, 1, 2, 1000, 80);
+    struct flow to = nic_test_flow4(IPPROTO_TCP, 7, 8, 7, 8);
+    struct nic_action actions[] = {
+        { .type = NIC_ACTION_SET,
+          .set = { .field = NIC_FIELD_ETH_DST, .value = { 0, 1, 2, 3, 4, 5 },
+                   .mask = { 0xff, 0xff, 0xff, 0xff, 0xff } } },
+        { .type = NIC_ACTION_SET_TUPLE, .parts = NIC_TUPLE_SRC },
+        { .type = NIC_ACTION_PUSH_VLAN,
+          .vlan = { htons(ETH_TYPE_VLAN_8021AD), htons(0x2005) } },
+        { .type = NIC_ACTION_POP_VLAN },
+        { .type = NIC_ACTION_CT_CLEAR },
+        { .type = NIC_ACTION_CT,
+          .ct = { .zone = UINT16_MAX, .nat = true, .orig_only = true,
+                  .table = NIC_TABLE_NONE, .mark = 3, .mark_mask = 7,
+                  .label.u64 = { .lo = 2, .hi = 1 },
+                  .label_mask.u64 = { .lo = 4, .hi = 3 } } },
+        nic_test_output(77),
+        { .type = NIC_ACTION_DROP },
+    };
+    struct nic_values values = nic_test_values(&flow);
+    struct nic_conn conn = nic_test_conn(&flow, 9);
+    struct nic_template *t;
+    struct match match;
+
+    conn.nat_parts[0] = NIC_TUPLE_SRC;
+    conn.nat_state[0] = CS_SRC_NAT;
+    conn.translated[0].src.ipv4 = htonl(0x0a000009);
+    conn.translated[0].tp_src = htons(9);
+    conn.nat_parts[1] = NIC_TUPLE_DST;
+    conn.nat_state[1] = CS_DST_NAT;
+    conn.translated[1].dst.ipv4 = htonl(0x0a000001);
+    conn.translated[1].tp_dst = htons(1000);
+    conn.mark = 17;
+    conn.label.u64.hi = 1;
+    conn.label.u64.lo = 2;
+    nic_emu_store_put_conn(store, 5, &conn);
+
+    match_init_catchall(&match);
+    match_set_dl_type(&match, flow.dl_type);
+    match_set_nw_proto(&match, flow.nw_proto);
+    values.rewrite = nic_test_tuple(&to, false);
+    t = nic_template_create(1, 5, &match, NIC_SLOT_TUPLE | NIC_SLOT_REWRITE,
+                            actions, ARRAY_SIZE(actions));
+    nic_emu_store_put_rule(store, 6, t, &values);
+    nic_template_unref(t);
+}
 
 static void
 put_everything(struct nic_emu_store *store)
@@ -124,6 +199,7 @@ put_everything(struct nic_emu_store *store)
     nic_emu_store_put_egress(store, 1, 2);
     nic_emu_store_put_port(store, 2, "p2");
     nic_emu_store_del_port(store, 3);
+    put_complex(store);
     nic_template_unref(t1);
     nic_template_unref(t2);
 }
@@ -140,12 +216,42 @@ START_TEST(test_reload)
     store = open_store(everything);
     nic_emu_store_del(store, 4);
     nic_emu_store_del(store, 3);
+    nic_emu_store_del(store, 6);
     nic_emu_store_flush(store);
     leave_store(store);
     store = open_store("port 1 p1\nport 2 p2\negress 1 2\n"
-                       "conn 2 7 10.0.0.1:1000->10.0.0.2:80\n");
+                       CONNS);
     nic_emu_store_close(store);
     nic_emu_store_close(open_store(""));
+}
+END_TEST
+
+/* A file of another version, or another layout, is empty, and is good again
+ * afterwards. */
+START_TEST(test_other_version)
+{
+    for (int i = 0; i < 2; i++) {
+        struct nic_emu_store *store = open_store("");
+        char *path = store_path("s");
+        FILE *f;
+
+        put_everything(store);
+        nic_emu_store_flush(store);
+        leave_store(store);
+
+        f = fopen(path, "r+");
+        ck_assert(f != NULL);
+        ck_assert(!fseek(f, i ? 12 : 6, SEEK_SET));
+        ck_assert_int_eq(fputc('1', f), '1');
+        fclose(f);
+        free(path);
+
+        store = open_store("");
+        put_everything(store);
+        nic_emu_store_flush(store);
+        leave_store(store);
+        nic_emu_store_close(open_store(everything));
+    }
 }
 END_TEST
 
@@ -363,7 +469,7 @@ START_TEST(test_kill)
     struct nic_emu_port *in, *out, *other;
     struct smap smap = SMAP_INITIALIZER(&smap);
     struct nic_emu_config config;
-    nic_port_id out_id = 0;
+    struct nic_emu_outputs outputs;
     struct nic_emu_hw *hw;
     char *error;
     int status;
@@ -425,17 +531,19 @@ START_TEST(test_kill)
     ck_assert_int_eq(nic_emu_port_add(ports, "p1", 11, NIC_PORT_VF, &in), 0);
     nic_emu_section_enter();
     ck_assert_int_eq(nic_emu_table_execute(nic_emu_hw_table(hw), other->id,
-                                           packet, 0, &out_id), NIC_EMU_MISS);
+                                           packet, 0, &outputs), NIC_EMU_MISS);
     ck_assert_int_eq(nic_emu_table_execute(nic_emu_hw_table(hw), in->id,
-                                           packet, 0, &out_id),
+                                           packet, 0, &outputs),
                      NIC_EMU_OUTPUT);
     nic_emu_section_leave();
-    ck_assert_uint_eq(out_id, out->id);
+    ck_assert_uint_eq(outputs.n, 1);
+    ck_assert_ptr_eq(outputs.list[0].packet, packet);
+    ck_assert_uint_eq(outputs.list[0].port, out->id);
 
     ck_assert_uint_eq(nic_emu_hw_flush(hw), 2);
     nic_emu_section_enter();
     ck_assert_int_eq(nic_emu_table_execute(nic_emu_hw_table(hw), in->id,
-                                           packet, 0, &out_id), NIC_EMU_MISS);
+                                           packet, 0, &outputs), NIC_EMU_MISS);
     nic_emu_section_leave();
     ck_assert_uint_eq(nic_emu_hw_flush(hw), 0);
 
@@ -458,6 +566,7 @@ main(int argc, char *argv[])
 
     tcase_set_timeout(tc, 120);
     tcase_add_test(tc, test_reload);
+    tcase_add_test(tc, test_other_version);
     tcase_add_test(tc, test_not_flushed);
     tcase_add_test(tc, test_rewrite);
     tcase_add_test(tc, test_no_file);

@@ -503,7 +503,9 @@ START_TEST(test_caps)
     class->get_caps(nic, &caps);
     ck_assert(!caps.ct_module && !caps.tcp_window && caps.egress_object
               && caps.cross_uplink && !caps.last_hit_time
-              && !caps.atomic_update && !caps.l4_csum_check && caps.ipv6);
+              && !caps.atomic_update && !caps.l4_csum_check && caps.ipv6
+              && caps.nat && caps.vlan && caps.ttl && caps.multi_output);
+    ck_assert_uint_eq(caps.label_bits, 0);
     ck_assert_uint_eq(caps.rate, 50000);
     ck_assert_uint_eq(caps.stale_ms, 1000);
     ck_assert_uint_eq(caps.max_conns, 0);
@@ -516,7 +518,103 @@ START_TEST(test_caps)
     ck_assert_uint_eq(caps.stale_ms, 0);
     ck_assert_uint_eq(caps.max_rules, UINT32_MAX);
     ck_assert_uint_eq(caps.max_conns, UINT32_MAX);
+    ck_assert_uint_eq(caps.label_bits, 128);
     close_nic();
+
+    open_nic("ct-module=true ipv6=false nat=false vlan=false ttl=false "
+             "multi-output=false label-bits=5");
+    class->get_caps(nic, &caps);
+    ck_assert(!caps.ipv6 && !caps.nat && !caps.vlan && !caps.ttl
+              && !caps.multi_output);
+    ck_assert_uint_eq(caps.label_bits, 5);
+    close_nic();
+}
+END_TEST
+
+/* Each capability decides about what needs it, and nothing else. */
+START_TEST(test_refused)
+{
+    static const char *const configs[] = {
+        "ct-module", "ipv6", "nat", "vlan", "ttl", "multi-output"
+    };
+    enum { MODULE, IPV6, NAT, VLAN, TTL, MULTI };
+    const struct nic_action out = nic_test_output(3);   /* up0. */
+    const struct nic_action set_field = { .type = NIC_ACTION_SET };
+    const struct nic_action push = {
+        .type = NIC_ACTION_PUSH_VLAN, .vlan.tpid = htons(ETH_TYPE_VLAN)
+    };
+    const struct nic_action pop = { .type = NIC_ACTION_POP_VLAN };
+    const struct nic_action tuple = {
+        .type = NIC_ACTION_SET_TUPLE, .parts = NIC_TUPLE_SRC
+    };
+    const struct nic_action ct = { .type = NIC_ACTION_CT, .ct.table = 1 };
+    const struct nic_action ct_nat = {
+        .type = NIC_ACTION_CT, .ct = { .table = 1, .nat = true }
+    };
+    const struct nic_action clear = { .type = NIC_ACTION_CT_CLEAR };
+    const struct {
+        struct nic_action actions[3];
+        size_t n;
+        enum nic_field field;           /* Of 'set_field'. */
+        unsigned int needs;             /* Bits of the enum above. */
+    } tests[] = {
+        { { out }, 1, 0, 0 },
+        { { out, out }, 2, 0, 1 << MULTI },
+        { { set_field, out }, 2, NIC_FIELD_ETH_SRC, 0 },
+        { { set_field, out }, 2, NIC_FIELD_IP_TOS, 0 },
+        { { set_field, out }, 2, NIC_FIELD_IP_TTL, 1 << TTL },
+        { { set_field, out }, 2, NIC_FIELD_IP_SRC, 1 << NAT },
+        { { set_field, out }, 2, NIC_FIELD_IP_DST, 1 << NAT },
+        { { set_field, out }, 2, NIC_FIELD_TP_SRC, 1 << NAT },
+        { { set_field, out }, 2, NIC_FIELD_TP_DST, 1 << NAT },
+        { { set_field, out }, 2, NIC_FIELD_VLAN_TCI, 1 << VLAN },
+        { { tuple, out }, 2, 0, 1 << NAT },
+        { { push, out }, 2, 0, 1 << VLAN },
+        { { pop, out }, 2, 0, 1 << VLAN },
+        { { ct }, 1, 0, 1 << MODULE },
+        { { clear, out }, 2, 0, 1 << MODULE },
+        { { ct_nat }, 1, 0, 1 << MODULE | 1 << NAT },
+    };
+
+    for (int missing = 0; missing < ARRAY_SIZE(configs); missing++) {
+        char *config = xasprintf("profile=kind %s%s=false",
+                                 missing ? "ct-module=true " : "",
+                                 configs[missing]);
+
+        open_nic(config);
+        free(config);
+        for (size_t i = 0; i < 2 * ARRAY_SIZE(tests); i++) {
+            bool ipv6 = i >= ARRAY_SIZE(tests);
+            size_t j = i % ARRAY_SIZE(tests);
+            unsigned int needs = tests[j].needs | (ipv6 ? 1 << IPV6 : 0);
+            struct nic_action actions[3];
+            struct nic_template *t;
+            struct match match;
+
+            memcpy(actions, tests[j].actions, sizeof actions);
+            if (actions[0].type == NIC_ACTION_SET) {
+                actions[0].set.field = tests[j].field;
+            }
+            match_init_catchall(&match);
+            match_set_dl_type(&match, ipv6 ? htons(ETH_TYPE_IPV6)
+                              : htons(ETH_TYPE_IP));
+            match_set_nw_proto(&match, IPPROTO_TCP);
+            match_set_dl_vlan(&match, htons(5), 0);
+            t = nic_template_create(vf0, 0, &match, NIC_SLOT_REWRITE, actions,
+                                    tests[j].n);
+            ck_assert_msg(!class->check_template(nic, t)
+                          == !(needs & 1 << missing), "%d %"PRIuSIZE,
+                          missing, i);
+            if (needs & 1 << missing) {
+                ck_assert_int_eq(fails((struct nic_op) {
+                                           .type = NIC_OP_RULE_ADD,
+                                           .rule.template = t }),
+                                 EOPNOTSUPP);
+            }
+            nic_template_unref(t);
+        }
+        close_nic();
+    }
 }
 END_TEST
 
@@ -544,7 +642,11 @@ START_TEST(test_bad_config)
         { "seed=0x10",
           "seed=0x10: must be a whole number from 0 to 4294967295" },
         { "rat=1", "rat=1: unknown key, must be profile, ct-module, eswitch, "
-          "rate, max-rules, max-conns, stale-ms, delay-ms or seed" },
+          "ipv6, nat, vlan, ttl, multi-output, rate, max-rules, max-conns, "
+          "stale-ms, delay-ms, seed or label-bits" },
+        { "nat=1", "nat=1: must be false or true" },
+        { "label-bits=129",
+          "label-bits=129: must be a whole number from 0 to 128" },
     };
     struct nic_caps before, after;
     struct smap smap;
@@ -627,6 +729,165 @@ START_TEST(test_reconfigure)
 }
 END_TEST
 
+/* What the match does not make sure of, what is no VLAN tag, and labels. */
+START_TEST(test_refused_match)
+{
+    struct flow flow = nic_test_flow4(IPPROTO_TCP, 1, 2, 1000, 80);
+    struct nic_conn conn = nic_test_conn(&flow, 5);
+    struct nic_action actions[2] = { { .type = NIC_ACTION_SET },
+                                     nic_test_output(3) };
+    struct nic_template *t;
+    struct match match;
+    ovs_u128 label;
+
+    open_nic("profile=kind ct-module=true label-bits=5");
+    for (enum nic_field f = 0; f <= NIC_FIELD_TP_DST; f++) {
+        /* Nothing, then IPv4, then UDP, then SCTP, then a tag as well. */
+        for (int i = 0; i < 5; i++) {
+            bool ok = (f <= NIC_FIELD_ETH_DST ? true
+                       : f == NIC_FIELD_VLAN_TCI ? i == 4
+                       : f == NIC_FIELD_IPV6_LABEL ? false
+                       : f >= NIC_FIELD_TP_SRC ? i == 2 || i == 4
+                       : i >= 1);
+
+            match_init_catchall(&match);
+            if (i > 0) {
+                match_set_dl_type(&match, htons(ETH_TYPE_IP));
+            }
+            if (i > 1) {
+                match_set_nw_proto(&match, i == 3 ? IPPROTO_SCTP
+                                   : IPPROTO_UDP);
+            }
+            if (i == 4) {
+                match_set_dl_vlan(&match, htons(5), 0);
+            }
+            actions[0].set.field = f;
+            t = nic_template_create(vf0, 0, &match, 0, actions, 2);
+            ck_assert_msg(!class->check_template(nic, t) == ok, "%d %d", f,
+                          i);
+            nic_template_unref(t);
+        }
+    }
+
+    match_init_catchall(&match);
+    actions[0] = (struct nic_action) { .type = NIC_ACTION_POP_VLAN };
+    t = nic_template_create(vf0, 0, &match, 0, actions, 2);
+    ck_assert(class->check_template(nic, t) != NULL);
+    nic_template_unref(t);
+    actions[0] = (struct nic_action) {
+        .type = NIC_ACTION_PUSH_VLAN, .vlan.tpid = htons(ETH_TYPE_IP)
+    };
+    t = nic_template_create(vf0, 0, &match, 0, actions, 2);
+    ck_assert(class->check_template(nic, t) != NULL);
+    nic_template_unref(t);
+
+    /* Labels of 5 bits, in matches, conditions and connections. */
+    for (int bit = 0; bit < 128; bit++) {
+        label = (ovs_u128) { .u64 = {
+            .lo = bit < 64 ? UINT64_C(1) << bit : 0,
+            .hi = bit < 64 ? 0 : UINT64_C(1) << (bit - 64) } };
+
+        match_init_catchall(&match);
+        match_set_ct_label_masked(&match, OVS_U128_ZERO, label);
+        t = nic_template_create(vf0, 0, &match, 0, &actions[1], 1);
+        ck_assert_int_eq(!class->check_template(nic, t), bit < 5);
+        nic_template_unref(t);
+
+        match_init_catchall(&match);
+        actions[0] = (struct nic_action) {
+            .type = NIC_ACTION_CT,
+            .ct = { .label_mask = label, .table = NIC_TABLE_NONE },
+        };
+        t = nic_template_create(vf0, 0, &match, 0, actions, 2);
+        ck_assert_int_eq(!class->check_template(nic, t), bit < 5);
+        nic_template_unref(t);
+
+        conn.label = label;
+        struct nic_completion c = run((struct nic_op) {
+            .type = NIC_OP_CONN_ADD, .conn = conn });
+        ck_assert_int_eq(c.error, bit < 5 ? 0 : EOPNOTSUPP);
+        if (!c.error) {
+            ck_assert_int_eq(fails(del_op(NIC_OP_CONN_DEL, c.handle)), 0);
+        }
+    }
+    close_nic();
+
+    /* Connections with NAT. */
+    open_nic("profile=kind ct-module=true nat=false");
+    conn.label = OVS_U128_ZERO;
+    conn.nat_parts[1] = NIC_TUPLE_SRC;
+    ck_assert_int_eq(fails((struct nic_op) { .type = NIC_OP_CONN_ADD,
+                                             .conn = conn }), EOPNOTSUPP);
+    conn.nat_parts[1] = 0;
+    ck_assert_int_eq(fails((struct nic_op) { .type = NIC_OP_CONN_ADD,
+                                             .conn = conn }), 0);
+    ck_assert_int_eq(reconfigure("profile=kind ct-module=true"), EBUSY);
+    ck_assert_int_eq(reconfigure("profile=kind ct-module=true nat=false "
+                                 "label-bits=3"), EBUSY);
+    ck_assert_int_eq(reconfigure("profile=kind ct-module=true nat=false "
+                                 "rate=3"), 0);
+    close_nic();
+}
+END_TEST
+
+/* More copies than fit into a batch, to ports that can and cannot send. */
+START_TEST(test_copies)
+{
+    struct flow flow = udp(1);
+    struct nic_action actions[] = {
+        nic_test_output(up0), nic_test_output(up1), nic_test_output(up0),
+        to_egress(0), to_egress(0),
+    };
+    struct nic_template *t;
+    struct match match;
+    struct nic_stats stats;
+    nic_handle e, e2, h;
+
+    open_nic("profile=kind");
+    e = add(egress_op(NIC_OP_EGRESS_ADD, 0, vf1));
+    e2 = add(egress_op(NIC_OP_EGRESS_ADD, 0, NIC_PORT_NONE));
+    actions[0].port = up0;
+    actions[1].port = up1;
+    actions[2].port = up0;
+    actions[3].egress = e;
+    actions[4].egress = e2;
+    match_init_catchall(&match);
+    t = nic_template_create(vf0, 0, &match, 0, actions, 5);
+    h = add((struct nic_op) { .type = NIC_OP_RULE_ADD, .rule.template = t });
+    nic_template_unref(t);
+
+    ck_assert(hits("vf0", &flow));
+    ck_assert_str_eq(ds_cstr(&sent), "20:142 20:142 21:142 11:142 ");
+    ck_assert_uint_eq(receive_n("vf0", &flow, 32), 0);
+    ck_assert_uint_eq(n_sends, 4);
+    ck_assert_int_eq(strncmp(ds_cstr(&sent), "20:142 20:142 20:143 20:143 ",
+                             28), 0);
+
+    /* Some gone, then all. */
+    ctl("nic-emu/set-carrier", "up0", "down", NULL);
+    ck_assert(hits("vf0", &flow));
+    ck_assert_str_eq(ds_cstr(&sent), "21:142 11:142 ");
+    stats = get_stats();
+    ck_assert_uint_eq(stats.carried_packets, 1 + 32 + 1);
+    ck_assert_uint_eq(stats.dropped_packets, 0);
+    ctl("nic-emu/set-carrier", "up1", "down", NULL);
+    ck_assert_int_eq(fails(egress_op(NIC_OP_EGRESS_SET, e, NIC_PORT_NONE)),
+                     0);
+    ck_assert(hits("vf0", &flow));
+    ck_assert_str_eq(ds_cstr(&sent), "");
+    stats = get_stats();
+    ck_assert_uint_eq(stats.carried_packets, 1 + 32 + 1);
+    ck_assert_uint_eq(stats.dropped_packets, 1);
+
+    ck_assert_int_eq(fails(del_op(NIC_OP_EGRESS_DEL, e)), EBUSY);
+    ck_assert_int_eq(fails(del_op(NIC_OP_EGRESS_DEL, e2)), EBUSY);
+    del(h);
+    ck_assert_int_eq(fails(del_op(NIC_OP_EGRESS_DEL, e)), 0);
+    ck_assert_int_eq(fails(del_op(NIC_OP_EGRESS_DEL, e2)), 0);
+    close_nic();
+}
+END_TEST
+
 START_TEST(test_faults)
 {
     struct flow flow = udp(1);
@@ -677,8 +938,9 @@ START_TEST(test_commands)
     ck_assert_str_eq(
         ctl("nic-emu/show", NULL),
         "NIC n\n"
-        "  configuration: profile=kind ct-module=false eswitch=merged rate=0 "
-        "stale-ms=0 delay-ms=0 seed=1\n"
+        "  configuration: profile=kind ct-module=false eswitch=merged "
+        "ipv6=true nat=true vlan=true ttl=true multi-output=true rate=0 "
+        "stale-ms=0 delay-ms=0 seed=1 label-bits=128\n"
         "  objects: 0 rules, 0 connections, 0 egresses\n"
         "  operations: 0 completed, 0 failed, 0 pending\n"
         "  packets: 0 carried (0 bytes), 0 missed, 0 dropped\n"
@@ -840,6 +1102,9 @@ main(int argc, char *argv[])
     tcase_add_test(tc, test_caps);
     tcase_add_test(tc, test_bad_config);
     tcase_add_test(tc, test_reconfigure);
+    tcase_add_test(tc, test_refused);
+    tcase_add_test(tc, test_refused_match);
+    tcase_add_test(tc, test_copies);
     tcase_add_test(tc, test_faults);
     tcase_add_test(tc, test_commands);
     tcase_add_test(tc, test_reset);
