@@ -9,6 +9,7 @@
 #include "dp-packet.h"
 #include "odp-util.h"
 #include "ovs-atomic.h"
+#include "timeval.h"
 #include "util.h"
 
 /* Least time between two CT_EVENT_READY of a connection that are due only to a
@@ -78,34 +79,43 @@ ct_tail_count_ready__(void)
 /* Making events. */
 
 static struct ct_event *
-new_event(const struct ct_tail *tail, enum ct_event_type type)
+new_event(const struct conn *conn, enum ct_event_type type)
+    OVS_REQUIRES(conn->lock)
 {
     struct ct_event *event = xzalloc(sizeof *event);
 
     event->type = type;
-    event->id = tail->id;
+    event->id = ct_tail__(conn)->id;
+    if (type == CT_EVENT_READY || type == CT_EVENT_CHANGED) {
+        event->mark = conn->mark;
+        event->label = conn->label;
+    }
     return event;
 }
 
 void
-ct_tail_event(struct ct_tail *tail, enum ct_event_type type)
+ct_tail_event(const struct conn *conn, enum ct_event_type type)
 {
+    const struct ct_tail *tail = ct_tail__(conn);
+
     if (tail->id
         && (!(tail->flags & CT_TAIL_GONE) || type == CT_EVENT_REMOVED)) {
         ct_event_sink *sink = get_event_sink();
 
         if (sink) {
-            sink(new_event(tail, type));
+            sink(new_event(conn, type));
         }
     }
 }
 
+/* OVS treats packets with the ports of FTP and TFTP in a special way even if
+ * the connection has no helper, but then does nothing to them, nor to the
+ * connection: expectations and skewed sequence numbers come only from a
+ * connection with a helper. */
 static enum ct_obstacle
 get_obstacle(const struct conn *conn)
 {
-    if (conn->nat_action || conn->nat_conn) {
-        return CT_OBSTACLE_NAT;
-    } else if (conn->alg || conn->alg_related) {
+    if (conn->alg || conn->alg_related) {
         return CT_OBSTACLE_ALG;
     } else if (conn->key.nw_proto != IPPROTO_TCP
                && conn->key.nw_proto != IPPROTO_UDP) {
@@ -128,6 +138,54 @@ tuple_from_key(struct nic_tuple *tuple, const struct conn_key *key)
     }
     tuple->tp_src = key->src.port;
     tuple->tp_dst = key->dst.port;
+}
+
+/* Stores in 'event' what ct(nat) does to packets of direction 'dir', whose
+ * tuple is there already: what OVS calls "key" is for them the other
+ * direction's, turned round.  Whichever address is translated, both ports are
+ * set: OVS changes the source port of a DNAT as well when it needs another
+ * tuple. */
+static void
+set_translation(struct ct_event *event, const struct conn *conn, int dir)
+{
+    const struct conn_key *key = dir ? &conn->key : &conn->rev_key;
+    const struct nic_tuple *tuple = &event->tuple[dir];
+    struct nic_tuple *translated = &event->translated[dir];
+    bool src = conn->nat_action & NAT_ACTION_SRC;
+    struct nic_tuple want;
+    unsigned int parts;
+
+    if (!(conn->nat_action & (NAT_ACTION_SRC | NAT_ACTION_DST))) {
+        return;
+    }
+    if (dir) {
+        src = !src;
+    }
+
+    memset(&want, 0, sizeof want);
+    tuple_from_key(&want, key);
+    if (src) {
+        /* The source becomes the destination of the other direction. */
+        parts = NIC_TUPLE_SRC;
+        if (want.tp_src != tuple->tp_dst) {
+            parts |= NIC_TUPLE_DST;
+        }
+    } else {
+        parts = NIC_TUPLE_DST;
+        if (want.tp_dst != tuple->tp_src) {
+            parts |= NIC_TUPLE_SRC;
+        }
+    }
+    if (parts & NIC_TUPLE_SRC) {
+        translated->src = src ? want.dst : tuple->src;
+        translated->tp_src = want.tp_dst;
+    }
+    if (parts & NIC_TUPLE_DST) {
+        translated->dst = src ? tuple->dst : want.src;
+        translated->tp_dst = want.tp_src;
+    }
+    event->nat_parts[dir] = parts;
+    event->nat_state[dir] = src ? CS_SRC_NAT : CS_DST_NAT;
 }
 
 /* Returns true if 'tail', of an established connection that the engine does
@@ -162,7 +220,7 @@ ct_tail_ready__(struct ct_tail *tail, struct conn *conn, struct conntrack *ct,
         return;
     }
     if (tail->flags & CT_TAIL_ANNOUNCED
-        && (uint32_t) now_ms - tail->ready_ms < MOVE_INTERVAL_MS) {
+        && (uint16_t) (now_ms - tail->ready_ms) < MOVE_INTERVAL_MS) {
         return;
     }
     if (!tail->id) {
@@ -174,9 +232,9 @@ ct_tail_ready__(struct ct_tail *tail, struct conn *conn, struct conntrack *ct,
     tail->flags |= CT_TAIL_ANNOUNCED;
     tail->flags &= ~CT_TAIL_MOVED;
     tail->ready_ms = now_ms;
-    tcp_resync_tell_again(&tail->resync);
+    tcp_resync_untold(&tail->resync);
 
-    struct ct_event *event = new_event(tail, CT_EVENT_READY);
+    struct ct_event *event = new_event(conn, CT_EVENT_READY);
     event->conn = conn;
     event->ct = ct;
     event->dl_type = conn->key.dl_type;
@@ -191,13 +249,30 @@ ct_tail_ready__(struct ct_tail *tail, struct conn *conn, struct conntrack *ct,
         } else {
             event->ingress[i].in_port = ODPP_NONE;
         }
+        set_translation(event, conn, i);
     }
     sink(event);
 }
 
-void
-ct_tail_saw_packet(struct ct_tail *tail, const struct dp_packet *packet,
-                   bool reply)
+/* Returns the outermost VLAN tag of 'packet', as flow_extract() does. */
+static union flow_vlan_hdr
+get_vlan(const struct dp_packet *packet, const struct eth_header *eth)
+{
+    union flow_vlan_hdr vlan = { .qtag = 0 };
+
+    if (eth && eth_type_vlan(eth->eth_type)
+        && dp_packet_size(packet) >= VLAN_ETH_HEADER_LEN) {
+        const struct vlan_eth_header *veth
+            = ALIGNED_CAST(const struct vlan_eth_header *, eth);
+
+        vlan.tpid = veth->veth_type;
+        vlan.tci = veth->veth_tci | htons(VLAN_CFI);
+    }
+    return vlan;
+}
+
+static void
+saw_packet(struct ct_tail *tail, const struct dp_packet *packet, bool reply)
 {
     const struct eth_header *eth = dp_packet_eth(packet);
     struct ct_ingress *last = &tail->ingress[reply];
@@ -205,9 +280,11 @@ ct_tail_saw_packet(struct ct_tail *tail, const struct dp_packet *packet,
         .in_port = packet->md.in_port.odp_port,
         .dl_src = eth ? eth->eth_src : eth_addr_zero,
         .dl_dst = eth ? eth->eth_dst : eth_addr_zero,
+        .vlan = get_vlan(packet, eth),
     };
 
     if (ingress.in_port != last->in_port
+        || ingress.vlan.qtag != last->vlan.qtag
         || !eth_addr_equals(ingress.dl_src, last->dl_src)
         || !eth_addr_equals(ingress.dl_dst, last->dl_dst)) {
         if (tail->flags & CT_TAIL_ANNOUNCED) {
@@ -217,6 +294,22 @@ ct_tail_saw_packet(struct ct_tail *tail, const struct dp_packet *packet,
     }
     tail->n_packets[reply]++;
     tail->n_bytes[reply] += dp_packet_size(packet);
+}
+
+void
+ct_tail_saw_first_packet(struct ct_tail *tail, const struct dp_packet *packet)
+{
+    saw_packet(tail, packet, false);
+}
+
+void
+ct_tail_saw_packet(struct ct_tail *tail, const struct dp_packet *packet,
+                   bool reply)
+{
+    /* OVS clears the state when a packet enters another zone. */
+    if (!(packet->md.ct_state & CS_TRACKED)) {
+        saw_packet(tail, packet, reply);
+    }
 }
 
 /* Life of a connection. */
@@ -233,7 +326,7 @@ ct_tail_force_expire(struct conn *conn)
 
     ovs_mutex_lock(&conn->lock);
     atomic_store_relaxed(&conn->expiration, 0);
-    ct_tail_event(tail, CT_EVENT_EXPIRED);
+    ct_tail_event(conn, CT_EVENT_EXPIRED);
     tail->flags |= CT_TAIL_GONE;
     ovs_mutex_unlock(&conn->lock);
 }
@@ -248,7 +341,7 @@ ct_tail_removed(struct conn *conn)
          * announce it again. */
         ovs_mutex_lock(&conn->lock);
         tail->flags |= CT_TAIL_GONE;
-        ct_tail_event(tail, CT_EVENT_REMOVED);
+        ct_tail_event(conn, CT_EVENT_REMOVED);
         ovs_mutex_unlock(&conn->lock);
     }
 }
@@ -332,6 +425,7 @@ ct_conn_arm(struct conn *conn, struct conntrack *ct OVS_UNUSED)
         if (tail->resync.mode == TCP_RESYNC_ARMED) {
             ok = true;
         } else if (!(tail->flags & CT_TAIL_GONE) && is_established(conn)
+                   && ct_conn_expiration(conn) > time_msec()
                    && !tcp_resync_is_pending(&tail->resync)) {
             tcp_resync_arm(&tail->resync);
             ok = true;
@@ -373,6 +467,10 @@ ct_conn_judge(struct conn *conn, struct conntrack *ct, long long int now_ms)
         ovs_mutex_lock(&conn->lock);
         if (tail->resync.mode == TCP_RESYNC_RELEARN) {
             ct_tcp_judge(conn, ct, now_ms);
+            if (!tcp_resync_is_pending(&tail->resync)) {
+                /* The caller will not call again. */
+                tcp_resync_untold(&tail->resync);
+            }
         }
         close = get_close(conn, tail);
         ovs_mutex_unlock(&conn->lock);

@@ -26,14 +26,17 @@
  *                     FIN or RST waits to be judged: those before are settled.
  *   CT_EVENT_CLOSING  A FIN or RST was recorded that must be judged (see
  *                     below), the first of its kind since the connection was
- *                     armed, disarmed or READY, or ct_conn_judge() found that
- *                     nothing was left to judge.  Mostly the connection is
- *                     armed; if it is not, ct_conn_judge() must be called
- *                     CT_JUDGE_MS later, and again until nothing is left.
+ *                     armed, disarmed or READY, or judged with nothing left to
+ *                     judge.  Mostly the connection is armed; if it is not,
+ *                     ct_conn_judge() must be called CT_JUDGE_MS later.
+ *
+ *                     READY is never made while something is recorded.  So it
+ *                     takes CT_EVENT_CLOSING back, and what is recorded after
+ *                     READY is announced after it.
  *   CT_EVENT_EXPIRED  The connection was expired by force: it will not be
  *                     found any more although it is not removed yet.  Only
  *                     CT_EVENT_REMOVED comes after it.
- *   CT_EVENT_CHANGED  Mark or label changed.
+ *   CT_EVENT_CHANGED  Mark or label changed, to what the event says.
  *   CT_EVENT_REMOVED  The connection left conntrack.  Its memory is freed
  *                     after the next RCU grace period.  Always the last event.
  *
@@ -59,8 +62,8 @@
  *   ARMED    From ct_conn_arm() to ct_conn_disarm().  Packets without SYN, FIN
  *            and RST that have valid flags are established, whatever their
  *            sequence number; windows follow them.  A FIN or RST is forwarded
- *            as established, recorded (at most one of each direction, a RST
- *            replaces a FIN) and announced (CT_EVENT_CLOSING), but changes no
+ *            as established, recorded (at most one of each kind and
+ *            direction) and announced (CT_EVENT_CLOSING), but changes no
  *            state.  A SYN is judged by OVS's code on what was known last, on
  *            a copy, without effect.
  *
@@ -78,7 +81,8 @@
  *                FIN or, after a RST, do not start within one byte of the
  *                RST's sequence number, or the other direction acknowledged
  *                more than what it ended: forged, forgotten.  The same if
- *                they are further from it than windows reach;
+ *                they are further from it than windows reach, and for a RST
+ *                that does not come right behind a genuine FIN;
  *              - ct_conn_judge(): silence means genuine.
  *            A genuine one changes the connection's state and timeout as OVS's
  *            code would have when it was seen.  After a forged one, the
@@ -102,12 +106,13 @@ struct ct_ingress {
     odp_port_t in_port;             /* ODPP_NONE if never seen. */
     struct eth_addr dl_src;
     struct eth_addr dl_dst;
+    union flow_vlan_hdr vlan;       /* Outermost tag, as in 'vlans[0]' of
+                                     * struct flow; zeros if there is none. */
 };
 
 /* Why a connection cannot be handed over, whatever the engine thinks. */
 enum ct_obstacle {
     CT_OBSTACLE_NONE,
-    CT_OBSTACLE_NAT,                /* The connection is translated. */
     CT_OBSTACLE_ALG,                /* Connection of a helper, any kind. */
     CT_OBSTACLE_PROTO,              /* Neither TCP nor UDP. */
 };
@@ -132,8 +137,24 @@ struct ct_event {
     uint8_t nw_proto;
     uint16_t zone;
     enum ct_obstacle obstacle;
-    struct nic_tuple tuple[2];      /* As on the wire: original, reply. */
+    struct nic_tuple tuple[2];      /* As ct() sees it, before translation:
+                                     * original, reply. */
     struct ct_ingress ingress[2];
+
+    /* What ct(nat) does to packets of each direction: sets these parts of the
+     * tuple (enum nic_tuple_part; 0 for nothing) to those of 'translated'. */
+    uint8_t nat_parts[2];
+    struct nic_tuple translated[2];
+
+    /* What it sets in ct_state: CS_SRC_NAT, CS_DST_NAT or 0.  Mostly it goes
+     * with 'nat_parts', but where OVS had to change the other port, too, to
+     * find a tuple that is free, 'nat_parts' has both parts, and this still is
+     * only one of them. */
+    uint8_t nat_state[2];
+
+    /* CT_EVENT_READY and CT_EVENT_CHANGED. */
+    uint32_t mark;
+    ovs_u128 label;
 };
 
 /* Takes over 'event', allocated with malloc().  Called by datapath threads,
@@ -161,8 +182,9 @@ void ct_set_count_ready(bool);
 uint64_t ct_get_n_ready_packets(void);
 
 /* Puts 'conn' in ARMED mode, before the first of its rules is submitted.
- * Returns false, without effect, if it is not established any more, was
- * expired by force or removed, or has a FIN or RST that is not judged yet. */
+ * Returns false, without effect, if it is not established any more, has
+ * expired, also by force, or was removed, or has a FIN or RST that is not
+ * judged yet. */
 bool ct_conn_arm(struct conn *conn, struct conntrack *ct);
 
 /* What became of a FIN or RST. */
@@ -206,7 +228,8 @@ long long int ct_conn_extend(struct conn *conn, struct conntrack *ct,
                              long long int used_ms, long long int now_ms);
 
 /* Stores in 'counters' the packets of 'conn', original and reply, that the
- * software carried, whole Ethernet frames as ct() saw them. */
+ * software carried, whole Ethernet frames as the first ct() in the zone of
+ * 'conn' saw them. */
 void ct_conn_get_counters(const struct conn *conn,
                           struct nic_counter counters[2]);
 

@@ -26,12 +26,13 @@
 
 struct ct_tail {
     uint64_t id;                    /* 0 until announced first. */
-    struct ct_ingress ingress[2];   /* Valid where n_packets[] is not 0. */
-    struct tcp_resync resync;       /* Not TCP: only 'mode', never RELEARN. */
     uint64_t n_packets[2];          /* Valid ones, seen by software. */
     uint64_t n_bytes[2];
-    uint32_t ready_ms;              /* Time of last CT_EVENT_READY. */
-    uint32_t flags;                 /* CT_TAIL_*. */
+    struct ct_ingress ingress[2];   /* Valid where n_packets[] is not 0. */
+    struct tcp_resync resync;       /* Not TCP: only 'mode', never RELEARN. */
+    uint16_t ready_ms;              /* Time of last CT_EVENT_READY, modulo
+                                     * 2**16. */
+    uint16_t flags;                 /* CT_TAIL_*. */
 };
 BUILD_ASSERT_DECL(sizeof(struct ct_tail) <= 128);
 
@@ -67,7 +68,12 @@ ct_tail(const struct conn *conn)
 
 /* From the hooks to ct-conn.c. */
 
-/* Notes where 'packet', a valid one of 'conn', came from. */
+/* Notes where 'packet', a valid one of the connection, came from, and counts
+ * it, unless that was done at an earlier ct() in the same zone: OVS may well
+ * update a connection once for each ct(), and the packet may have been changed
+ * in between.  The first packet is the one that makes the connection. */
+void ct_tail_saw_first_packet(struct ct_tail *,
+                              const struct dp_packet *packet);
 void ct_tail_saw_packet(struct ct_tail *, const struct dp_packet *packet,
                         bool reply);
 
@@ -95,8 +101,10 @@ ct_tail_ready(struct ct_tail *tail, struct conn *conn, struct conntrack *ct,
     }
 }
 
-/* Makes an event of any other type, if the engine knows 'conn'. */
-void ct_tail_event(struct ct_tail *, enum ct_event_type);
+/* Makes an event of any other type, if the engine knows 'conn', which must
+ * have a tail. */
+void ct_tail_event(const struct conn *conn, enum ct_event_type)
+    OVS_REQUIRES(conn->lock);
 
 /* Expires 'conn' by force, which must not be locked. */
 void ct_tail_force_expire(struct conn *conn) OVS_EXCLUDED(conn->lock);

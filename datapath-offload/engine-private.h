@@ -182,6 +182,7 @@ struct tracked_conn {
     ovs_be16 dl_type;
     uint8_t nw_proto;
     uint8_t obstacle;               /* enum ct_obstacle. */
+    bool nat;                       /* Is translated. */
     struct nic_tuple tuple[2];
     struct ct_ingress ingress[2];
 

@@ -45,7 +45,7 @@ hook_other_new_conn(struct conntrack *ct, struct dp_packet *pkt, long long now,
 {
     struct conn *conn = other_new_conn(ct, pkt, now, tp_id);
 
-    ct_tail_saw_packet(ct_tail__(conn), pkt, false);
+    ct_tail_saw_first_packet(ct_tail__(conn), pkt);
     return conn;
 }
 

@@ -108,67 +108,80 @@ get_timeout(const struct conn_tcp *conn)
             : CT_TM_TCP_ESTABLISHED);
 }
 
-/* Returns when the recorded FIN or RST of 'dir' was seen. */
-static long long int
-get_closing_time(const struct tcp_resync *r, int dir, long long int now_ms)
-{
-    return now_ms - (uint32_t) ((uint32_t) now_ms - r->closing[dir].time_ms);
-}
-
-/* Changes the state and timeout of 'conn' as OVS would have done when it had
- * seen the recorded FIN or RST of 'dir' in its turn, and after a FIN the other
- * direction's acknowledgment. */
+/* Changes the timeout of 'conn', which just went to another state, as OVS
+ * would have done when it had seen the FIN or RST of 'dir' in its turn.
+ * 'before' is the timeout that it had until then. */
 static void
-believe(struct conn_tcp *conn, struct ct_tail *tail, struct conntrack *ct,
-        int dir, long long int now_ms)
+update_expiration(struct conn_tcp *conn, const struct tcp_resync *r,
+                  struct conntrack *ct, enum ct_timeout before, int dir,
+                  long long int now_ms)
 {
-    struct tcp_resync *r = &tail->resync;
-    struct tcp_peer *src = &conn->peer[dir];
-    struct tcp_peer *dst = &conn->peer[!dir];
-    struct tcp_window w[2];
-
     /* The latest packet is this one, or a later one that had the timeout of
      * the state that the connection should have left. */
     long long int used = ct_conn_expiration(&conn->up)
-        - ct_tail_timeout(&conn->up, ct, get_timeout(conn));
-    used = MAX(used, get_closing_time(r, dir, now_ms));
+        - ct_tail_timeout(&conn->up, ct, before);
+
+    used = MAX(used, now_ms - (long long int) tcp_resync_age(r, dir, now_ms));
     used = MIN(used, now_ms);
-
-    if (r->kind[dir] == TCP_CLOSING_RST) {
-        src->state = dst->state = CT_DPIF_TCPS_TIME_WAIT;
-    } else {
-        if (src->state < CT_DPIF_TCPS_FIN_WAIT_2) {
-            src->state = CT_DPIF_TCPS_FIN_WAIT_2;
-        }
-        if (dst->state == CT_DPIF_TCPS_CLOSING) {
-            dst->state = CT_DPIF_TCPS_FIN_WAIT_2;
-        }
-    }
-
-    get_windows(conn, w);
-    tcp_resync_believe(r, w, dir);
-    set_windows(conn, w);
-
     ct_tail_set_expiration(
         &conn->up, used + ct_tail_timeout(&conn->up, ct, get_timeout(conn)),
         now_ms);
 }
 
-/* Believes the recorded FINs and RSTs of the directions in 'dirs', a bit 1 <<
- * dir each, in the order in which they were seen. */
+/* Changes 'conn' as OVS would have done when it had seen the recorded FIN of
+ * 'dir' in its turn, and the other direction's acknowledgment. */
 static void
-believe_all(struct conn_tcp *conn, struct ct_tail *tail, struct conntrack *ct,
-            unsigned int dirs, long long int now_ms)
+believe_fin(struct conn_tcp *conn, struct tcp_resync *r, struct conntrack *ct,
+            int dir, long long int now_ms)
 {
-    const struct tcp_resync *r = &tail->resync;
-    int first = (get_closing_time(r, 1, now_ms)
-                 < get_closing_time(r, 0, now_ms));
+    enum ct_timeout before = get_timeout(conn);
+    struct tcp_peer *src = &conn->peer[dir];
+    struct tcp_peer *dst = &conn->peer[!dir];
+    struct tcp_window w[2];
+
+    if (src->state < CT_DPIF_TCPS_FIN_WAIT_2) {
+        src->state = CT_DPIF_TCPS_FIN_WAIT_2;
+    }
+    if (dst->state == CT_DPIF_TCPS_CLOSING) {
+        dst->state = CT_DPIF_TCPS_FIN_WAIT_2;
+    }
+    update_expiration(conn, r, ct, before, dir, now_ms);
+
+    get_windows(conn, w);
+    tcp_resync_believe_fin(r, w, dir);
+    set_windows(conn, w);
+}
+
+/* The same for the recorded RST of 'dir'. */
+static void
+believe_rst(struct conn_tcp *conn, struct tcp_resync *r, struct conntrack *ct,
+            int dir, long long int now_ms)
+{
+    enum ct_timeout before = get_timeout(conn);
+
+    conn->peer[0].state = conn->peer[1].state = CT_DPIF_TCPS_TIME_WAIT;
+    update_expiration(conn, r, ct, before, dir, now_ms);
+    tcp_resync_believe_rst(r, dir);
+}
+
+/* Believes the recorded FINs in 'fins' and RSTs in 'rsts', a bit 1 << dir
+ * each, in the order in which they were seen. */
+static void
+believe(struct conn_tcp *conn, struct conntrack *ct, unsigned int fins,
+        unsigned int rsts, long long int now_ms)
+{
+    struct tcp_resync *r = &ct_tail__(&conn->up)->resync;
+    int first = (tcp_resync_age(r, 1, now_ms)
+                 > tcp_resync_age(r, 0, now_ms));
 
     for (int i = 0; i < 2; i++) {
         int dir = first ^ i;
 
-        if (dirs & (1 << dir) && r->kind[dir] != TCP_CLOSING_NONE) {
-            believe(conn, tail, ct, dir, now_ms);
+        if (fins & r->fin & (1u << dir)) {
+            believe_fin(conn, r, ct, dir, now_ms);
+        }
+        if (rsts & r->rst & (1u << dir)) {
+            believe_rst(conn, r, ct, dir, now_ms);
         }
     }
 }
@@ -183,7 +196,7 @@ ct_tcp_disarm(struct conn *conn_, struct conntrack *ct, long long int now_ms)
     get_windows(conn, w);
     tcp_resync_disarm(&tail->resync, w);
     set_windows(conn, w);
-    believe_all(conn, tail, ct, tail->resync.proven, now_ms);
+    believe(conn, ct, tail->resync.proven, 0, now_ms);
 }
 
 void
@@ -195,14 +208,11 @@ ct_tcp_judge(struct conn *conn_, struct conntrack *ct, long long int now_ms)
     unsigned int dirs = 0;
 
     for (int i = 0; i < 2; i++) {
-        if (now_ms - get_closing_time(r, i, now_ms) >= CT_JUDGE_MS) {
-            dirs |= 1 << i;
+        if (tcp_resync_age(r, i, now_ms) >= CT_JUDGE_MS) {
+            dirs |= 1u << i;
         }
     }
-    believe_all(conn, tail, ct, dirs, now_ms);
-    if (!tcp_resync_is_pending(r)) {
-        tcp_resync_tell_again(&tail->resync);
-    }
+    believe(conn, ct, dirs, dirs, now_ms);
 }
 
 /* The packet path. */
@@ -247,7 +257,7 @@ resync_conn_update(struct conntrack *ct, struct conn_tcp *conn,
     get_windows(conn, w);
     tcp_resync_judge(r, w, reply, &seg);
     if (r->mode == TCP_RESYNC_RELEARN && r->proven) {
-        believe_all(conn, tail, ct, r->proven, now);
+        believe(conn, ct, r->proven, 0, now);
         get_windows(conn, w);
     }
 
@@ -258,7 +268,7 @@ resync_conn_update(struct conntrack *ct, struct conn_tcp *conn,
     if (conn->peer[reply].state < after
         && tcp_resync_withholds(r, w, reply, &seg)) {
         if (tcp_resync_record(r, reply, &seg, now)) {
-            ct_tail_event(tail, CT_EVENT_CLOSING);
+            ct_tail_event(&conn->up, CT_EVENT_CLOSING);
         }
         return CT_UPDATE_VALID;
     }
@@ -271,8 +281,8 @@ resync_conn_update(struct conntrack *ct, struct conn_tcp *conn,
     return res;
 }
 
-/* Returns true if 'r' has no reason to hold back CT_EVENT_READY, which ends a
- * judgement for the engine. */
+/* Returns true if 'r' has no reason to hold back CT_EVENT_READY.  It must not
+ * come while something is recorded: it would take back CT_EVENT_CLOSING. */
 static bool
 is_ready(const struct tcp_resync *r)
 {
@@ -287,7 +297,7 @@ hook_tcp_new_conn(struct conntrack *ct, struct dp_packet *pkt, long long now,
 {
     struct conn *conn = tcp_new_conn(ct, pkt, now, tp_id);
 
-    ct_tail_saw_packet(ct_tail__(conn), pkt, false);
+    ct_tail_saw_first_packet(ct_tail__(conn), pkt);
     return conn;
 }
 

@@ -102,12 +102,12 @@ hook_before_set(const struct conn *conn)
 static void
 hook_after_set(const struct conn *conn)
 {
-    struct ct_tail *tail = ct_tail(conn);
+    const struct ct_tail *tail = ct_tail(conn);
 
     if (tail && tail->id
         && (hook_meta_before.mark != conn->mark
             || !ovs_u128_equals(hook_meta_before.label, conn->label))) {
-        ct_tail_event(tail, CT_EVENT_CHANGED);
+        ct_tail_event(conn, CT_EVENT_CHANGED);
     }
 }
 

@@ -83,11 +83,52 @@ tcp_resync_is_blind(const struct tcp_resync *r)
             || tcp_resync_is_pending(r));
 }
 
-static void
-forget(struct tcp_resync *r, int dir)
+static bool
+has_fin(const struct tcp_resync *r, int dir)
 {
-    r->kind[dir] = TCP_CLOSING_NONE;
+    return r->fin & (1 << dir);
+}
+
+static bool
+has_rst(const struct tcp_resync *r, int dir)
+{
+    return r->rst & (1 << dir);
+}
+
+static bool
+is_proven(const struct tcp_resync *r, int dir)
+{
+    return r->proven & (1 << dir);
+}
+
+static void
+forget_fin(struct tcp_resync *r, int dir)
+{
+    r->fin &= ~(1 << dir);
     r->proven &= ~(1 << dir);
+}
+
+static void
+forget_rst(struct tcp_resync *r, int dir)
+{
+    r->rst &= ~(1 << dir);
+}
+
+/* Returns true if OVS would accept a RST with sequence number 'seq' where
+ * 'expected' comes next. */
+static bool
+is_exact(uint32_t seq, uint32_t expected)
+{
+    return is_between(ahead(seq, expected), -1, 1);
+}
+
+/* The FIN of 'dir' is genuine: a RST must come right behind it. */
+static void
+judge_rst_by_fin(struct tcp_resync *r, int dir)
+{
+    if (has_rst(r, dir) && !is_exact(r->rst_seq[dir], r->fin_end[dir])) {
+        forget_rst(r, dir);
+    }
 }
 
 /* Judges what is recorded of the direction opposite to 'dir'. */
@@ -95,24 +136,27 @@ static void
 judge_by_ack(struct tcp_resync *r, const struct tcp_window w[2], int dir,
              const struct tcp_segment *seg)
 {
-    const struct tcp_closing *c = &r->closing[!dir];
     uint32_t limit = reach(&w[dir]);
+    int other = !dir;
 
-    if (r->kind[!dir] == TCP_CLOSING_NONE || !(seg->flags & TCP_ACK)
-        || seg->flags & TCP_RST || r->proven & (1 << !dir)) {
+    if (!(seg->flags & TCP_ACK) || seg->flags & TCP_RST
+        || is_proven(r, other)) {
         return;
     }
-    if (r->kind[!dir] == TCP_CLOSING_FIN) {
-        if (seg->ack == c->end) {
-            r->proven |= 1 << !dir;
-        } else if (!is_between(ahead(c->end, seg->ack), 0,
-                               (int64_t) limit + (c->end - c->seq))) {
+    if (has_rst(r, other)
+        && !is_between(ahead(r->rst_seq[other], seg->ack), -1, limit)) {
+        forget_rst(r, other);
+    }
+    if (has_fin(r, other)) {
+        if (seg->ack == r->fin_end[other]) {
+            r->proven |= 1 << other;
+            judge_rst_by_fin(r, other);
+        } else if (!is_between(ahead(r->fin_end[other], seg->ack), 0,
+                               (int64_t) limit + UINT16_MAX)) {
             /* The receiver has more than ended here, or is too far away to
              * have ever allowed this. */
-            forget(r, !dir);
+            forget_fin(r, other);
         }
-    } else if (!is_between(ahead(c->seq, seg->ack), -1, limit)) {
-        forget(r, !dir);
     }
 }
 
@@ -121,26 +165,16 @@ static void
 judge_by_seq(struct tcp_resync *r, const struct tcp_window w[2], int dir,
              const struct tcp_segment *seg)
 {
-    const struct tcp_closing *c = &r->closing[dir];
-
-    if (seg->flags & TCP_RST || r->proven & (1 << dir)) {
+    if (seg->flags & TCP_RST || is_proven(r, dir)) {
         return;
     }
-    switch ((enum tcp_closing_kind) r->kind[dir]) {
-    case TCP_CLOSING_NONE:
-        break;
-
-    case TCP_CLOSING_FIN:
-        if (!is_between(ahead(c->end, seg->end), 0, reach(&w[!dir]))) {
-            forget(r, dir);
-        }
-        break;
-
-    case TCP_CLOSING_RST:
-        if (!is_between(ahead(seg->seq, c->seq), -1, 1)) {
-            forget(r, dir);
-        }
-        break;
+    if (has_fin(r, dir)
+        && !is_between(ahead(r->fin_end[dir], seg->end), 0,
+                       reach(&w[!dir]))) {
+        forget_fin(r, dir);
+    }
+    if (has_rst(r, dir) && !is_exact(seg->seq, r->rst_seq[dir])) {
+        forget_rst(r, dir);
     }
 }
 
@@ -202,34 +236,63 @@ tcp_resync_withholds(const struct tcp_resync *r, const struct tcp_window w[2],
     OVS_NOT_REACHED();
 }
 
+uint32_t
+tcp_resync_age(const struct tcp_resync *r, int dir, long long int now_ms)
+{
+    /* The caller's clock and that of the packet are not the same. */
+    return MAX(ahead(now_ms, r->time_ms[dir]), 0);
+}
+
+static bool
+record_fin(struct tcp_resync *r, int dir, const struct tcp_segment *seg,
+           long long int now_ms)
+{
+    if (!has_fin(r, dir)
+        || (!is_proven(r, dir) && ahead(seg->end, r->fin_end[dir]) > 0)) {
+        forget_fin(r, dir);
+        r->fin |= 1 << dir;
+        r->fin_end[dir] = seg->end;
+    } else if (seg->end != r->fin_end[dir]) {
+        return false;
+    }
+    r->fin_ack[dir] = seg->ack;
+    r->time_ms[dir] = now_ms;
+    return true;
+}
+
+static bool
+record_rst(struct tcp_resync *r, int dir, const struct tcp_segment *seg,
+           long long int now_ms)
+{
+    if (is_proven(r, dir) && !is_exact(seg->seq, r->fin_end[dir])) {
+        return false;
+    }
+    r->rst |= 1 << dir;
+    r->rst_seq[dir] = seg->seq;
+    r->time_ms[dir] = now_ms;
+    return true;
+}
+
 bool
 tcp_resync_record(struct tcp_resync *r, int dir, const struct tcp_segment *seg,
                   long long int now_ms)
 {
-    enum tcp_closing_kind kind = (seg->flags & TCP_RST ? TCP_CLOSING_RST
-                                  : TCP_CLOSING_FIN);
-    struct tcp_closing *c = &r->closing[dir];
+    bool rst = seg->flags & TCP_RST;
+    uint8_t told = rst ? TCP_TOLD_RST : TCP_TOLD_FIN;
 
-    if (kind == TCP_CLOSING_RST || r->kind[dir] == TCP_CLOSING_NONE
-        || (r->kind[dir] == TCP_CLOSING_FIN && !(r->proven & (1 << dir))
-            && ahead(seg->end, c->end) > 0)) {
-        forget(r, dir);
-        r->kind[dir] = kind;
-        *c = (struct tcp_closing) {
-            .seq = seg->seq,
-            .end = seg->end,
-            .ack = seg->ack,
-            .time_ms = now_ms,
-        };
-    } else if (r->kind[dir] == kind && seg->end == c->end) {
-        /* A retransmission. */
-        c->ack = seg->ack;
-        c->time_ms = now_ms;
+    if (!(rst ? record_rst(r, dir, seg, now_ms)
+              : record_fin(r, dir, seg, now_ms))
+        || r->told & told) {
+        return false;
     }
+    r->told |= told;
+    return true;
+}
 
-    bool is_new = !(r->told & kind);
-    r->told |= kind;
-    return is_new;
+void
+tcp_resync_untold(struct tcp_resync *r)
+{
+    r->told = 0;
 }
 
 static void
@@ -245,29 +308,36 @@ note_known(struct tcp_resync *r, const struct tcp_window w[2], int dir)
 }
 
 void
-tcp_resync_believe(struct tcp_resync *r, struct tcp_window w[2], int dir)
+tcp_resync_believe_fin(struct tcp_resync *r, struct tcp_window w[2], int dir)
 {
-    const struct tcp_closing *c = &r->closing[dir];
+    uint32_t end = r->fin_end[dir];
 
-    /* A RST need not have an acknowledgment.  Who comes after it is a
-     * straggler or a successor: nothing depends on exact windows. */
-    if (r->kind[dir] == TCP_CLOSING_FIN && r->mode == TCP_RESYNC_RELEARN) {
+    if (r->mode == TCP_RESYNC_RELEARN) {
         if (!(r->known & (1 << dir))) {
-            w[dir].seqlo = c->end;
-            w[!dir].seqhi = c->ack + reach(&w[dir]);
+            w[dir].seqlo = end;
+            w[!dir].seqhi = r->fin_ack[dir] + reach(&w[dir]);
             if (!(r->known & (1 << !dir))) {
-                w[dir].seqhi = c->end;
-                w[!dir].seqlo = c->ack;
+                w[dir].seqhi = end;
+                w[!dir].seqlo = r->fin_ack[dir];
             }
             note_known(r, w, dir);
-        } else if (ahead(c->end, w[dir].seqlo) > 0) {
-            w[dir].seqlo = c->end;
+        } else if (ahead(end, w[dir].seqlo) > 0) {
+            w[dir].seqlo = end;
         }
         if (ahead(w[dir].seqlo, w[dir].seqhi) > 0) {
             w[dir].seqhi = w[dir].seqlo;
         }
     }
-    forget(r, dir);
+    judge_rst_by_fin(r, dir);
+    forget_fin(r, dir);
+}
+
+void
+tcp_resync_believe_rst(struct tcp_resync *r, int dir)
+{
+    /* A RST need not have an acknowledgment.  Who comes after it is a
+     * straggler or a successor: nothing depends on exact windows. */
+    forget_rst(r, dir);
 }
 
 /* ARMED: changes as little as makes OVS accept 'seg', so that nothing changes

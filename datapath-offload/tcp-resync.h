@@ -75,35 +75,34 @@ enum tcp_resync_mode {
     TCP_RESYNC_RELEARN,
 };
 
-enum tcp_closing_kind {
-    TCP_CLOSING_NONE,
-    TCP_CLOSING_FIN,
-    TCP_CLOSING_RST,
-};
-
-/* A FIN or RST that waits to be judged. */
-struct tcp_closing {
-    uint32_t seq;
-    uint32_t end;
-    uint32_t ack;
-    uint32_t time_ms;               /* When last seen, modulo 2**32. */
-};
-
-/* What is remembered per connection.  All zeros is STRICT. */
+/* What is remembered per connection.  All zeros is STRICT.
+ *
+ * A FIN and a RST of one direction are recorded side by side: which of them is
+ * forged, if one is, shows only later. */
 struct tcp_resync {
-    struct tcp_closing closing[2];  /* If kind[] is not TCP_CLOSING_NONE. */
+    uint32_t fin_end[2];            /* Behind the recorded FIN. */
+    uint32_t fin_ack[2];            /* What it acknowledged. */
+    uint32_t rst_seq[2];            /* Sequence number of the recorded RST. */
+    uint32_t time_ms[2];            /* When the direction's last FIN or RST was
+                                     * recorded, modulo 2**32. */
     uint32_t settle_at[2];          /* Peer is settled when it sent this. */
     uint8_t mode;                   /* enum tcp_resync_mode. */
-    uint8_t kind[2];                /* enum tcp_closing_kind. */
 
-    /* Bit 1 << dir.  RELEARN only, except 'proven', which is also for
-     * ARMED. */
-    uint8_t known:2;                /* The direction showed a segment. */
-    uint8_t settled:2;              /* The peer is settled. */
+    /* Bit 1 << dir. */
+    uint8_t fin:2;                  /* A FIN is recorded. */
+    uint8_t rst:2;                  /* A RST is recorded. */
     uint8_t proven:2;               /* The recorded FIN is genuine. */
 
-    uint8_t told:2;                 /* Kinds announced: 1 FIN, 2 RST. */
+    /* Bit 1 << dir.  RELEARN only. */
+    uint8_t known:2;                /* The direction showed a segment. */
+    uint8_t settled:2;              /* The peer is settled. */
+
+    uint8_t told:2;                 /* TCP_TOLD_*. */
 };
+
+/* Kinds that tcp_resync_record() announced. */
+#define TCP_TOLD_FIN (1u << 0)
+#define TCP_TOLD_RST (1u << 1)
 
 /* Stores in 'seg' what 'packet', whose L4 header is that of TCP, says. */
 void tcp_segment_from_packet(struct tcp_segment *seg,
@@ -123,7 +122,7 @@ bool tcp_resync_is_blind(const struct tcp_resync *r);
 static inline bool
 tcp_resync_is_pending(const struct tcp_resync *r)
 {
-    return r->kind[0] != TCP_CLOSING_NONE || r->kind[1] != TCP_CLOSING_NONE;
+    return r->fin || r->rst;
 }
 
 /* Judges the recorded FINs and RSTs by what 'seg', a segment of direction
@@ -138,23 +137,28 @@ bool tcp_resync_withholds(const struct tcp_resync *r,
                           const struct tcp_window w[2],
                           int dir, const struct tcp_segment *seg);
 
-/* Records 'seg'.  Returns true if it is the first of its kind since
- * tcp_resync_arm(), tcp_resync_disarm() or tcp_resync_tell_again(). */
+/* Records 'seg', unless it contradicts what is known for certain.  Returns
+ * true if it is recorded, and the first of its kind since tcp_resync_arm(),
+ * tcp_resync_disarm() or tcp_resync_untold(). */
 bool tcp_resync_record(struct tcp_resync *r, int dir,
                        const struct tcp_segment *seg, long long int now_ms);
 
-/* To be called when whoever was told by tcp_resync_record() does not look at
- * the connection any more because of that. */
-static inline void
-tcp_resync_tell_again(struct tcp_resync *r)
-{
-    r->told = 0;
-}
+/* Makes tcp_resync_record() announce the next FIN or RST, whatever was
+ * announced before. */
+void tcp_resync_untold(struct tcp_resync *);
 
-/* Takes the recorded FIN or RST of 'dir' for genuine: forgets it, and adjusts
- * 'w' as if it had been seen in its turn. */
-void tcp_resync_believe(struct tcp_resync *r, struct tcp_window w[2],
-                        int dir);
+/* Returns how long before 'now_ms' the last FIN or RST of 'dir' was recorded,
+ * 0 if 'now_ms' is older than that. */
+uint32_t tcp_resync_age(const struct tcp_resync *r, int dir,
+                        long long int now_ms);
+
+/* Takes the recorded FIN of 'dir' for genuine: forgets it, and a RST that
+ * contradicts it, and adjusts 'w' as if it had been seen in its turn. */
+void tcp_resync_believe_fin(struct tcp_resync *r, struct tcp_window w[2],
+                            int dir);
+
+/* Takes the recorded RST of 'dir' for genuine: forgets it. */
+void tcp_resync_believe_rst(struct tcp_resync *r, int dir);
 
 /* Adjusts 'w' before OVS judges 'seg', a segment of direction 'dir' without
  * SYN, so that OVS accepts it if the mode says so. */

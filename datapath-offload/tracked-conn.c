@@ -314,13 +314,14 @@ check_conn(const struct tracked_conn *tc)
     switch ((enum ct_obstacle) tc->obstacle) {
     case CT_OBSTACLE_NONE:
         break;
-    case CT_OBSTACLE_NAT:
-        return REASON_NAT;
     case CT_OBSTACLE_ALG:
         return REASON_ALG;
     case CT_OBSTACLE_PROTO:
     default:
         return REASON_PROTO;
+    }
+    if (tc->nat) {
+        return REASON_NAT;
     }
     if (tc->dl_type != htons(ETH_TYPE_IP)) {
         return REASON_IPV6;
@@ -763,6 +764,7 @@ handle_ready(struct engine *engine, const struct ct_event *event)
     }
     tc->conn = event->conn;
     tc->obstacle = event->obstacle;
+    tc->nat = event->nat_state[0] || event->nat_state[1];
     tc->ingress[0] = event->ingress[0];
     tc->ingress[1] = event->ingress[1];
     if (!tc->armed) {

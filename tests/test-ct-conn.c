@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "conntrack-private.h"
+#include "conntrack-tp.h"
 #include "conntrack.h"
 #include "csum.h"
 #include "ct-tail.h"
@@ -104,31 +105,6 @@ drop_events(void)
     }
 }
 
-static void
-setup(void)
-{
-    mpsc_queue_init(&events);
-    any_time = false;
-    n_removed = 0;
-    now = time_msec() + 1000;
-    ct_set_event_sink(sink);
-    ct_set_announce(true);
-    ct_set_min_packets(0);
-    nicct = conntrack_init();
-    twin = conntrack_init();
-}
-
-static void
-teardown(void)
-{
-    conntrack_destroy(nicct);
-    conntrack_destroy(twin);
-    ct_set_event_sink(NULL);
-    drop_events();
-    mpsc_queue_destroy(&events);
-    ovsrcu_barrier();
-}
-
 /* Packets. */
 
 /* One TCP segment.  'dir' 0 is from the client. */
@@ -144,32 +120,129 @@ struct seg {
 
 #define CLIENT htonl(0x0a010101)
 #define SERVER htonl(0x0a010102)
+#define OUTSIDE htonl(0x0a010105)   /* The address that NAT hides another
+                                     * one behind. */
 static uint16_t client_port = 1000;
 
+/* What the connections of a test are like. */
+static const struct variant {
+    bool ipv6;
+    uint16_t nat_action;
+} variants[] = {
+    { false, 0 },
+    { false, NAT_ACTION_SRC },
+    { false, NAT_ACTION_DST | NAT_ACTION_DST_PORT },
+    { true, 0 },
+    { true, NAT_ACTION_SRC },
+    { true, NAT_ACTION_DST },
+};
+#define N_VARIANTS ARRAY_SIZE(variants)
+static struct variant variant;
+
+/* IPv6 addresses are as IPv4-mapped ones. */
+static union nic_addr
+make_addr(ovs_be32 ipv4)
+{
+    union nic_addr addr;
+
+    memset(&addr, 0, sizeof addr);
+    if (variant.ipv6) {
+        addr.ipv6 = in6_addr_mapped_ipv4(ipv4);
+        addr.ipv6.s6_addr[0] = 0xfd;
+    } else {
+        addr.ipv4 = ipv4;
+    }
+    return addr;
+}
+
+/* Returns the tuple that packets of 'dir' have when they come in. */
+static struct nic_tuple
+wire_tuple(int dir)
+{
+    struct nic_tuple t;
+
+    memset(&t, 0, sizeof t);
+    t.src = make_addr(dir ? SERVER : CLIENT);
+    t.tp_src = htons(dir ? 80 : client_port);
+    t.dst = make_addr(dir ? CLIENT : SERVER);
+    t.tp_dst = htons(dir ? client_port : 80);
+    if (dir && variant.nat_action & NAT_ACTION_SRC) {
+        t.dst = make_addr(OUTSIDE);
+    } else if (!dir && variant.nat_action & NAT_ACTION_DST) {
+        t.dst = make_addr(OUTSIDE);
+        if (variant.nat_action & NAT_ACTION_DST_PORT) {
+            t.tp_dst = htons(443);
+        }
+    }
+    return t;
+}
+
+/* Returns a frame of 'proto' with 'l4_len' bytes behind the IP header, all
+ * zeros but the ports. */
 static struct dp_packet *
-make_tcp(const struct seg *s)
+make_ip(const struct nic_tuple *t, uint8_t proto, size_t l4_len, int dir)
+{
+    size_t l3_len = variant.ipv6 ? IPV6_HEADER_LEN : IP_HEADER_LEN;
+    size_t size = ETH_HEADER_LEN + l3_len + l4_len;
+    struct dp_packet *p = dp_packet_new_with_headroom(size, 2 + 8);
+    struct eth_header *eth = dp_packet_put_zeros(p, size);
+    char *l3 = (char *) (eth + 1);
+    char *l4 = l3 + l3_len;
+
+    eth->eth_type = htons(variant.ipv6 ? ETH_TYPE_IPV6 : ETH_TYPE_IP);
+    eth->eth_src.ea[5] = 1 + dir;
+    eth->eth_dst.ea[5] = 2 - dir;
+    if (variant.ipv6) {
+        struct ovs_16aligned_ip6_hdr *ip
+            = ALIGNED_CAST(struct ovs_16aligned_ip6_hdr *, l3);
+
+        put_16aligned_be32(&ip->ip6_flow, htonl(6u << 28));
+        ip->ip6_plen = htons(l4_len);
+        ip->ip6_nxt = proto;
+        ip->ip6_hlim = 64;
+        memcpy(&ip->ip6_src, &t->src.ipv6, sizeof t->src.ipv6);
+        memcpy(&ip->ip6_dst, &t->dst.ipv6, sizeof t->dst.ipv6);
+    } else {
+        struct ip_header *ip = ALIGNED_CAST(struct ip_header *, l3);
+
+        ip->ip_ihl_ver = IP_IHL_VER(5, 4);
+        ip->ip_tot_len = htons(l3_len + l4_len);
+        ip->ip_ttl = 64;
+        ip->ip_proto = proto;
+        put_16aligned_be32(&ip->ip_src, t->src.ipv4);
+        put_16aligned_be32(&ip->ip_dst, t->dst.ipv4);
+        ip->ip_csum = csum(ip, sizeof *ip);
+    }
+    memcpy(l4, &t->tp_src, 2);
+    memcpy(l4 + 2, &t->tp_dst, 2);
+    dp_packet_set_l3(p, l3);
+    dp_packet_set_l4(p, l4);
+    pkt_metadata_init(&p->md, u32_to_odp(1 + dir));
+    return p;
+}
+
+/* Returns the right checksum of the L4 part of 'p', where it is zero. */
+static ovs_be16
+l4_csum(const struct dp_packet *p, uint8_t proto)
+{
+    const void *l3 = dp_packet_l3(p);
+    const void *l4 = dp_packet_l4(p);
+    size_t len = dp_packet_l4_size(p);
+
+    return (variant.ipv6
+            ? packet_csum_upperlayer6(l3, l4, proto, len)
+            : csum_finish(csum_continue(packet_csum_pseudoheader(l3), l4,
+                                        len)));
+}
+
+static struct dp_packet *
+make_tcp_with(const struct nic_tuple *t, const struct seg *s)
 {
     size_t opt_len = s->flags & TCP_SYN && s->wscale >= 0 ? 4 : 0;
-    size_t tcp_len = TCP_HEADER_LEN + opt_len + s->len;
-    size_t size = ETH_HEADER_LEN + IP_HEADER_LEN + tcp_len;
-    struct dp_packet *p = dp_packet_new(size);
-    char *data = dp_packet_put_zeros(p, size);
-    struct eth_header *eth = ALIGNED_CAST(struct eth_header *, data);
-    struct ip_header *ip = ALIGNED_CAST(struct ip_header *, eth + 1);
-    struct tcp_header *tcp = ALIGNED_CAST(struct tcp_header *, ip + 1);
+    struct dp_packet *p = make_ip(t, IPPROTO_TCP,
+                                  TCP_HEADER_LEN + opt_len + s->len, s->dir);
+    struct tcp_header *tcp = dp_packet_l4(p);
 
-    eth->eth_type = htons(ETH_TYPE_IP);
-    eth->eth_src.ea[5] = 1 + s->dir;
-    eth->eth_dst.ea[5] = 2 - s->dir;
-    ip->ip_ihl_ver = IP_IHL_VER(5, 4);
-    ip->ip_tot_len = htons(size - ETH_HEADER_LEN);
-    ip->ip_ttl = 64;
-    ip->ip_proto = IPPROTO_TCP;
-    put_16aligned_be32(&ip->ip_src, s->dir ? SERVER : CLIENT);
-    put_16aligned_be32(&ip->ip_dst, s->dir ? CLIENT : SERVER);
-    ip->ip_csum = csum(ip, sizeof *ip);
-    tcp->tcp_src = htons(s->dir ? 80 : client_port);
-    tcp->tcp_dst = htons(s->dir ? client_port : 80);
     put_16aligned_be32(&tcp->tcp_seq, htonl(s->seq));
     put_16aligned_be32(&tcp->tcp_ack, htonl(s->ack));
     tcp->tcp_ctl = TCP_CTL(s->flags, (TCP_HEADER_LEN + opt_len) / 4);
@@ -181,13 +254,43 @@ make_tcp(const struct seg *s)
         opt[1] = 3;
         opt[2] = s->wscale;
     }
-    tcp->tcp_csum = csum_finish(csum_continue(packet_csum_pseudoheader(ip),
-                                              tcp, tcp_len));
-    dp_packet_set_l3(p, ip);
-    dp_packet_set_l4(p, tcp);
-    pkt_metadata_init(&p->md, s->in_port ? s->in_port
-                              : u32_to_odp(1 + s->dir));
+    tcp->tcp_csum = l4_csum(p, IPPROTO_TCP);
+    if (s->in_port) {
+        p->md.in_port.odp_port = s->in_port;
+    }
     return p;
+}
+
+static struct dp_packet *
+make_tcp(const struct seg *s)
+{
+    struct nic_tuple t = wire_tuple(s->dir);
+
+    return make_tcp_with(&t, s);
+}
+
+static struct dp_packet *
+make_udp(const struct nic_tuple *t, int dir, size_t len, bool has_csum)
+{
+    struct dp_packet *p = make_ip(t, IPPROTO_UDP, UDP_HEADER_LEN + len, dir);
+    struct udp_header *udp = dp_packet_l4(p);
+
+    udp->udp_len = htons(UDP_HEADER_LEN + len);
+    if (has_csum) {
+        udp->udp_csum = l4_csum(p, IPPROTO_UDP);
+        if (!udp->udp_csum) {
+            udp->udp_csum = htons(0xffff);
+        }
+    }
+    return p;
+}
+
+static ovs_be16
+dl_type_of(const struct dp_packet *p)
+{
+    const uint8_t *l3 = dp_packet_l3(p);
+
+    return htons(*l3 >> 4 == 6 ? ETH_TYPE_IPV6 : ETH_TYPE_IP);
 }
 
 static const uint32_t *setmark;
@@ -195,18 +298,78 @@ static const struct ovs_key_ct_labels *setlabel;
 static const struct nat_action_info_t *nat_info;
 static const char *helper;
 static bool force;
+static uint16_t zone;
+static uint32_t tp_id;
+
+static struct nat_action_info_t variant_nat;
+
+static void
+set_variant(int i)
+{
+    variant = variants[i];
+    memset(&variant_nat, 0, sizeof variant_nat);
+    nat_info = NULL;
+    if (variant.nat_action) {
+        union nic_addr addr = make_addr(variant.nat_action & NAT_ACTION_SRC
+                                        ? OUTSIDE : SERVER);
+
+        variant_nat.nat_action = variant.nat_action;
+        memcpy(&variant_nat.min_addr, &addr, sizeof addr);
+        variant_nat.max_addr = variant_nat.min_addr;
+        variant_nat.min_port = variant_nat.max_port = 80;
+        nat_info = &variant_nat;
+    }
+}
+
+static void
+setup(void)
+{
+    mpsc_queue_init(&events);
+    any_time = false;
+    n_removed = 0;
+    now = time_msec() + 1000;
+    ct_set_event_sink(sink);
+    ct_set_announce(true);
+    ct_set_min_packets(0);
+    nicct = conntrack_init();
+    twin = conntrack_init();
+    setmark = NULL;
+    setlabel = NULL;
+    helper = NULL;
+    force = false;
+    zone = 0;
+    tp_id = 0;
+    set_variant(0);
+}
+
+static void
+teardown(void)
+{
+    conntrack_destroy(nicct);
+    conntrack_destroy(twin);
+    ct_set_event_sink(NULL);
+    drop_events();
+    mpsc_queue_destroy(&events);
+    ovsrcu_barrier();
+}
 
 /* Sends 'p' through ct(commit) and returns its ct_state. */
 static uint8_t
-execute(struct conntrack *ct, struct dp_packet *p, ovs_be16 dl_type)
+pass(struct conntrack *ct, struct dp_packet *p)
 {
     struct dp_packet_batch batch;
-    uint8_t state;
 
     dp_packet_batch_init_packet(&batch, p);
-    conntrack_execute(ct, &batch, dl_type, force, true, 0, setmark, setlabel,
-                      0, 0, helper, nat_info, now, 0);
-    state = p->md.ct_state;
+    conntrack_execute(ct, &batch, dl_type_of(p), force, true, zone, setmark,
+                      setlabel, 0, 0, helper, nat_info, now, tp_id);
+    return p->md.ct_state;
+}
+
+static uint8_t
+execute(struct conntrack *ct, struct dp_packet *p)
+{
+    uint8_t state = pass(ct, p);
+
     dp_packet_delete(p);
     return state;
 }
@@ -214,7 +377,7 @@ execute(struct conntrack *ct, struct dp_packet *p, ovs_be16 dl_type)
 static uint8_t
 tcp_to(struct conntrack *ct, const struct seg *s)
 {
-    return execute(ct, make_tcp(s), htons(ETH_TYPE_IP));
+    return execute(ct, make_tcp(s));
 }
 
 #define IS_EST(STATE) (((STATE) & (CS_ESTABLISHED | CS_INVALID))        \
@@ -252,7 +415,7 @@ other_to(struct conntrack *ct, ovs_be16 dl_type, uint8_t proto, bool reply)
     flow_compose(p, &flow, NULL, 0);
     flow_extract(p, &flow);
     pkt_metadata_init(&p->md, u32_to_odp(1 + reply));
-    return execute(ct, p, dl_type);
+    return execute(ct, p);
 }
 
 /* A scripted TCP connection: what each peer sent so far. */
@@ -696,6 +859,8 @@ START_TEST(test_mark_label)
     static const uint32_t mark[2] = { 5, UINT32_MAX };
     static const uint32_t bits[2] = { 2, 2 };
     struct ovs_key_ct_labels label[2];
+    struct ct_event *event;
+    struct conn *conn;
     struct seg s;
 
     memset(label, 0, sizeof label);
@@ -704,17 +869,30 @@ START_TEST(test_mark_label)
 
     setmark = mark;
     setlabel = label;
-    open_tcp(false, NULL);          /* What it had before is no change. */
+    conn = open_tcp(false, NULL);   /* What it had before is no change. */
     go(TO_NIC, 0, TCP_ACK, 1);
     expect_no_event();
+    ct_conn_reannounce(conn);
+    go(TO_NIC, 0, TCP_ACK, 1);
+    expect_event(CT_EVENT_READY, &event);
+    ck_assert_uint_eq(event->mark, 5);
+    ck_assert(ovs_u128_equals(event->label, conn->label));
+    ck_assert(!ovs_u128_is_zero(event->label));
+    free(event);
     setmark = bits;
     go(TO_NIC, 0, TCP_ACK, 1);
-    expect_event(CT_EVENT_CHANGED, NULL);
+    expect_event(CT_EVENT_CHANGED, &event);
+    ck_assert_uint_eq(event->mark, 7);
+    ck_assert(ovs_u128_equals(event->label, conn->label));
+    free(event);
     go(TO_NIC, 1, TCP_ACK, 1);
     expect_no_event();
     label[0].ct_labels[15] = 0;
     go(TO_NIC, 0, TCP_ACK, 1);
-    expect_event(CT_EVENT_CHANGED, NULL);
+    expect_event(CT_EVENT_CHANGED, &event);
+    ck_assert_uint_eq(event->mark, 7);
+    ck_assert(ovs_u128_is_zero(event->label));
+    free(event);
     expect_no_event();
 
     /* Second ct() of the same packet, which OVS serves from its cache. */
@@ -732,48 +910,38 @@ START_TEST(test_mark_label)
         }
     }
     dp_packet_delete_batch(&batch, true);
-    expect_event(CT_EVENT_CHANGED, NULL);
+    expect_event(CT_EVENT_CHANGED, &event);
+    ck_assert_uint_eq(event->mark, 5);
+    free(event);
+    expect_no_event();
+
+    /* The packet that makes a connection READY sets them, too: READY tells
+     * what was there before, CHANGED comes after it. */
+    client_port++;
+    snd[0] = snd[1] = 0;
+    for (int i = 0; i < 3; i++) {
+        uint32_t own[2] = { 10 + i, UINT32_MAX };
+
+        setmark = own;
+        s = segment(i & 1, i == 0 ? TCP_SYN : i == 1 ? TCP_SYN | TCP_ACK
+                    : TCP_ACK, 0);
+        tcp_to(nicct, &s);
+    }
+    setmark = NULL;
+    expect_event(CT_EVENT_READY, &event);
+    ck_assert_uint_eq(event->mark, 11);
+    free(event);
+    expect_event(CT_EVENT_CHANGED, &event);
+    ck_assert_uint_eq(event->mark, 12);
+    free(event);
     expect_no_event();
 }
 END_TEST
 
 START_TEST(test_obstacles)
 {
-    struct nat_action_info_t nat = {
-        .min_addr.ipv4 = htonl(0x0a010105), .max_addr.ipv4 = htonl(0x0a010105),
-        .min_port = 5000, .max_port = 6000,
-        .nat_action = NAT_ACTION_SRC | NAT_ACTION_SRC_PORT,
-    };
     struct ct_event *event;
     struct conn *conn;
-
-    /* Translated.  The reply's destination port is known only afterwards, so
-     * that "other" with an address alone is simpler. */
-    nat.nat_action = NAT_ACTION_SRC;
-    nat_info = &nat;
-    client_port++;
-    other_to(nicct, htons(ETH_TYPE_IP), IPPROTO_UDP, 0);
-    nat_info = NULL;
-
-    struct flow flow;
-    struct dp_packet *p = dp_packet_new(128);
-    memset(&flow, 0, sizeof flow);
-    flow.dl_type = htons(ETH_TYPE_IP);
-    flow.nw_proto = IPPROTO_UDP;
-    flow.nw_ttl = 64;
-    flow.nw_src = SERVER;
-    flow.nw_dst = nat.min_addr.ipv4;
-    flow.tp_src = htons(53);
-    flow.tp_dst = htons(client_port);
-    flow_compose(p, &flow, NULL, 0);
-    flow_extract(p, &flow);
-    pkt_metadata_init(&p->md, u32_to_odp(2));
-    ck_assert(IS_EST(execute(nicct, p, htons(ETH_TYPE_IP))));
-    expect_event(CT_EVENT_READY, &event);
-    ck_assert_int_eq(event->obstacle, CT_OBSTACLE_NAT);
-    ck_assert(event->tuple[0].src.ipv4 == CLIENT);
-    ck_assert(event->tuple[1].dst.ipv4 == nat.min_addr.ipv4);
-    free(event);
 
     /* Helper, as OVS marks the control connection and a data connection. */
     open_tcp(false, NULL);
@@ -835,6 +1003,8 @@ expect_strict(void)
 
 START_TEST(test_gigabytes)
 {
+    set_variant(_i);
+
     static const uint32_t sizes[] = {
         0, 1, 70000, 0x10000000, 0x40000000, 0x7fffffff, 0x80000000,
         0x90000000, 0xc0000000, 0xffffff00,
@@ -876,6 +1046,8 @@ END_TEST
 /* A stray packet, first after disarming, must not lock the good ones out. */
 START_TEST(test_stray)
 {
+    set_variant(_i);
+
     for (int dir = 0; dir < 2; dir++) {
         for (int stray_dir = 0; stray_dir < 2; stray_dir++) {
             for (int len = 0; len < 200; len += 100) {
@@ -906,6 +1078,8 @@ END_TEST
 /* After a loss in the NIC's time, the acknowledgment jumps by a window. */
 START_TEST(test_ack_jump)
 {
+    set_variant(_i);
+
     struct conn *conn = open_tcp(true, NULL);
     struct seg s;
 
@@ -1012,6 +1186,8 @@ run_close(const struct script *script, int cut, unsigned int carried,
 
 START_TEST(test_close)
 {
+    set_variant(_i);
+
     unsigned int n = 0;
 
     for (size_t i = 0; i < ARRAY_SIZE(scripts); i++) {
@@ -1032,6 +1208,8 @@ END_TEST
 
 START_TEST(test_closing_event)
 {
+    set_variant(_i);
+
     struct conn *conn = open_tcp(true, NULL);
     long long int e = ct_conn_expiration(conn);
 
@@ -1111,6 +1289,8 @@ END_TEST
 /* A FIN or RST that no peer sent. */
 START_TEST(test_forged)
 {
+    set_variant(_i);
+
     static const int32_t ofs[] = {
         0x30000000, -0x30000000, 0x70000000, -0x70000000, 20000000, -20000000,
     };
@@ -1169,6 +1349,8 @@ END_TEST
 /* Judged while packets go on: what a FIN in the middle of data means. */
 START_TEST(test_judging)
 {
+    set_variant(_i);
+
     struct conn *conn = open_tcp(true, NULL);
     struct seg fin;
 
@@ -1217,6 +1399,8 @@ END_TEST
 /* Each rule of judging, alone. */
 START_TEST(test_judging_rules)
 {
+    set_variant(_i);
+
     static const uint16_t kinds[] = { TCP_FIN | TCP_ACK, TCP_RST | TCP_ACK };
     struct conn *conn;
 
@@ -1300,6 +1484,8 @@ END_TEST
 
 START_TEST(test_syn)
 {
+    set_variant(_i);
+
     static const int32_t ofs[] = {
         0, 1, -1, 100, -100, 65535, -65535, 128000, 1000000, -1000000,
         0x30000000, -0x30000000, 0x7fffffff,
@@ -1602,8 +1788,10 @@ random_exchange(uint32_t seed)
 
 START_TEST(test_random)
 {
+    set_variant(_i);
+
     const char *env = getenv("CT_SEEDS");
-    uint32_t n = env ? atoi(env) : 5000;
+    uint32_t n = env ? atoi(env) : _i ? 500 : 5000;
     const char *one = getenv("CT_SEED");
 
     for (uint32_t seed = one ? atoi(one) : 1; seed <= n; seed++) {
@@ -1611,6 +1799,1245 @@ START_TEST(test_random)
             fprintf(stderr, "\rseed %u ", seed);
         }
         random_exchange(seed);
+        if (one) {
+            break;
+        }
+        if (seed % 64 == 0) {
+            conntrack_flush(nicct, NULL);
+            conntrack_flush(twin, NULL);
+            drop_events();
+            ovsrcu_quiesce();
+        }
+    }
+}
+END_TEST
+
+/* Translation. */
+
+/* Returns the tuple of 'p'. */
+static struct nic_tuple
+get_tuple(const struct dp_packet *p)
+{
+    const void *l3 = dp_packet_l3(p);
+    const char *l4 = dp_packet_l4(p);
+    struct nic_tuple t;
+
+    memset(&t, 0, sizeof t);
+    if (dl_type_of(p) == htons(ETH_TYPE_IPV6)) {
+        const struct ovs_16aligned_ip6_hdr *ip = l3;
+
+        memcpy(&t.src.ipv6, &ip->ip6_src, sizeof t.src.ipv6);
+        memcpy(&t.dst.ipv6, &ip->ip6_dst, sizeof t.dst.ipv6);
+    } else {
+        const struct ip_header *ip = l3;
+
+        t.src.ipv4 = get_16aligned_be32(&ip->ip_src);
+        t.dst.ipv4 = get_16aligned_be32(&ip->ip_dst);
+    }
+    memcpy(&t.tp_src, l4, 2);
+    memcpy(&t.tp_dst, l4 + 2, 2);
+    return t;
+}
+
+static struct nic_tuple
+reverse_tuple(const struct nic_tuple *t)
+{
+    return (struct nic_tuple) {
+        .src = t->dst, .dst = t->src,
+        .tp_src = t->tp_dst, .tp_dst = t->tp_src,
+    };
+}
+
+/* Does to 'p', of 'proto', what CT_EVENT_READY says of its direction. */
+static void
+translate(struct dp_packet *p, uint8_t proto, unsigned int parts,
+          const struct nic_tuple *to)
+{
+    struct nic_tuple now_is = get_tuple(p);
+
+    for (int i = 0; i < 2; i++) {
+        const union nic_addr *addr = i ? &to->dst : &to->src;
+
+        if (!(parts & (i ? NIC_TUPLE_DST : NIC_TUPLE_SRC))) {
+            continue;
+        }
+        if (variant.ipv6) {
+            struct ovs_16aligned_ip6_hdr *ip = dp_packet_l3(p);
+
+            packet_set_ipv6_addr(p, proto,
+                                 i ? ip->ip6_dst.be32 : ip->ip6_src.be32,
+                                 &addr->ipv6, true);
+        } else {
+            struct ip_header *ip = dp_packet_l3(p);
+
+            packet_set_ipv4_addr(p, i ? &ip->ip_dst : &ip->ip_src,
+                                 addr->ipv4);
+        }
+        if (i) {
+            now_is.tp_dst = to->tp_dst;
+        } else {
+            now_is.tp_src = to->tp_src;
+        }
+    }
+    (proto == IPPROTO_TCP ? packet_set_tcp_port : packet_set_udp_port)(
+        p, now_is.tp_src, now_is.tp_dst);
+}
+
+static struct dp_packet *
+make_l4(const struct nic_tuple *t, uint8_t proto, const struct seg *s,
+        bool has_csum)
+{
+    return (proto == IPPROTO_TCP
+            ? make_tcp_with(t, s)
+            : make_udp(t, s->dir, s->len, has_csum));
+}
+
+static struct {
+    unsigned int n, src, dst, both, identity, refused, untranslated, ipv6;
+} seen;
+
+/* Fails unless what 'event' says of direction 'dir' is what ct(nat) does. */
+static void
+check_translation(const struct ct_event *event, int dir, struct seg s)
+{
+    static const struct nat_action_info_t bare;
+    unsigned int parts = event->nat_parts[dir];
+    struct nic_tuple zero;
+    bool has_csum = variant.ipv6 || random_range(4);
+    struct dp_packet *p, *expected;
+
+    memset(&zero, 0, sizeof zero);
+    s.dir = dir;
+    s.len = random_range(20);
+    p = make_l4(&event->tuple[dir], event->nw_proto, &s, has_csum);
+    expected = dp_packet_clone(p);
+    translate(expected, event->nw_proto, parts, &event->translated[dir]);
+
+    /* As in "ct(nat)", or in one that has addresses: they do not matter. */
+    const struct nat_action_info_t *nat = nat_info;
+    if (random_range(2)) {
+        nat_info = &bare;
+    }
+    pass(nicct, p);
+    nat_info = nat;
+    ck_assert(p->md.ct_state & CS_ESTABLISHED);
+    ck_assert_uint_eq(p->md.ct_state & (CS_SRC_NAT | CS_DST_NAT),
+                      event->nat_state[dir]);
+    ck_assert_uint_eq(!!parts, !!event->nat_state[dir]);
+    ck_assert_uint_eq(dp_packet_size(p), dp_packet_size(expected));
+    ck_assert_mem_eq(dp_packet_data(p), dp_packet_data(expected),
+                     dp_packet_size(p));
+
+    /* What is not translated is zero. */
+    if (!(parts & NIC_TUPLE_SRC)) {
+        ck_assert_mem_eq(&event->translated[dir].src, &zero.src,
+                         sizeof zero.src);
+        ck_assert_uint_eq(event->translated[dir].tp_src, 0);
+    }
+    if (!(parts & NIC_TUPLE_DST)) {
+        ck_assert_mem_eq(&event->translated[dir].dst, &zero.dst,
+                         sizeof zero.dst);
+        ck_assert_uint_eq(event->translated[dir].tp_dst, 0);
+    }
+
+    seen.src += parts == NIC_TUPLE_SRC;
+    seen.dst += parts == NIC_TUPLE_DST;
+    seen.both += parts == (NIC_TUPLE_SRC | NIC_TUPLE_DST);
+    seen.untranslated += !parts;
+    if (parts) {
+        struct nic_tuple t = get_tuple(p);
+
+        seen.identity += !memcmp(&t, &event->tuple[dir], sizeof t);
+    }
+    dp_packet_delete(p);
+    dp_packet_delete(expected);
+}
+
+/* Makes a connection with random NAT and checks what it is said to do. */
+static void
+random_translation(void)
+{
+    struct nat_action_info_t nat;
+    uint8_t proto = random_range(2) ? IPPROTO_TCP : IPPROTO_UDP;
+    struct nic_tuple orig, out, reply;
+    union nic_addr min, max;
+    struct ct_event *event;
+    struct dp_packet *p;
+
+    /* Few addresses and ports, so that tuples collide.  Some ports are lower
+     * than the range that OVS takes others from. */
+    variant.ipv6 = random_range(2);
+    memset(&orig, 0, sizeof orig);
+    orig.src = make_addr(htonl(0x0a010101 + random_range(3)));
+    orig.dst = make_addr(htonl(0x0a010101 + random_range(5)));
+    orig.tp_src = htons(random_range(3) ? 2000 + random_range(3)
+                        : random_range(2) ? 580 : 100 + random_range(2));
+    orig.tp_dst = htons(80 + random_range(2));
+    zone = random_range(2);
+
+    memset(&nat, 0, sizeof nat);
+    min = max = make_addr(htonl(0x0a010103));
+    if (random_range(2)) {
+        max = make_addr(htonl(0x0a010104));
+    }
+    switch (random_range(5)) {
+    case 0:                         /* Without addresses, or all zeros. */
+        nat.nat_action = random_range(3) ? NAT_ACTION_SRC : 0;
+        break;
+
+    case 1:
+    case 2:
+        nat.nat_action = NAT_ACTION_SRC;
+        memcpy(&nat.min_addr, &min, sizeof min);
+        memcpy(&nat.max_addr, &max, sizeof max);
+        if (random_range(2)) {
+            nat.nat_action |= NAT_ACTION_SRC_PORT;
+            nat.min_port = 5000;
+            nat.max_port = 5000 + random_range(10);
+        }
+        break;
+
+    default:
+        nat.nat_action = NAT_ACTION_DST;
+        memcpy(&nat.min_addr, &min, sizeof min);
+        memcpy(&nat.max_addr, &max, sizeof max);
+        if (random_range(2)) {
+            nat.nat_action |= NAT_ACTION_DST_PORT;
+            nat.min_port = 8080;
+            nat.max_port = 8080 + random_range(3);
+        }
+        break;
+    }
+    nat_info = &nat;
+
+    struct seg s = { .flags = TCP_SYN, .seq = 1000, .win = 1000,
+                     .wscale = -1, .len = 0 };
+    p = make_l4(&orig, proto, &s, true);
+    uint8_t state = pass(nicct, p);
+    out = get_tuple(p);
+    dp_packet_delete(p);
+    if (!(state & CS_NEW) || state & (CS_REPLY_DIR | CS_ESTABLISHED)) {
+        drop_events();              /* No tuple is free, or one exists. */
+        seen.refused++;
+        return;
+    }
+
+    reply = reverse_tuple(&out);
+    s = (struct seg) { .dir = 1, .flags = TCP_SYN | TCP_ACK, .seq = 5000,
+                       .ack = 1001, .win = 1000, .wscale = -1 };
+    state = execute(nicct, make_l4(&reply, proto, &s, true));
+    s = (struct seg) { .flags = TCP_ACK, .seq = 1001, .ack = 5001,
+                       .win = 1000, .wscale = -1 };
+    execute(nicct, make_l4(&orig, proto, &s, true));
+    event = next_event();
+    if (!event || event->type != CT_EVENT_READY
+        || memcmp(&event->tuple[0], &orig, sizeof orig)) {
+        /* No reply will ever come to "nat" without addresses that commits, and
+         * a UDP packet may belong to a connection that is there. */
+        ck_assert(!nat.nat_action || proto == IPPROTO_UDP
+                  || !IS_EST(state));
+        free(event);
+        drop_events();
+        seen.refused++;
+        return;
+    }
+    ck_assert_mem_eq(&event->tuple[1], &reply, sizeof reply);
+    ck_assert_uint_eq(event->zone, zone);
+    ck_assert_int_eq(event->obstacle, CT_OBSTACLE_NONE);
+    ck_assert(event->dl_type == htons(variant.ipv6 ? ETH_TYPE_IPV6
+                                      : ETH_TYPE_IP));
+    seen.n++;
+    seen.ipv6 += variant.ipv6;
+
+    s = (struct seg) { .flags = TCP_ACK, .seq = 1001, .ack = 5001,
+                       .win = 1000, .wscale = -1 };
+    check_translation(event, 0, s);
+    s.seq = 5001;
+    s.ack = 1001;
+    check_translation(event, 1, s);
+    free(event);
+    drop_events();
+}
+
+START_TEST(test_translation)
+{
+    const char *env = getenv("CT_SEED");
+
+    memset(&seen, 0, sizeof seen);
+    for (uint32_t seed = 1; seed <= 20000; seed++) {
+        if (!env || seed == atoi(env)) {
+            random_set_seed(seed);
+            random_translation();
+        }
+        if (seed % 16 == 0) {
+            conntrack_flush(nicct, NULL);
+            drop_events();
+            ovsrcu_quiesce();
+        }
+    }
+    if (!env) {
+        ck_assert_uint_gt(seen.n, 2000);
+        ck_assert_uint_gt(seen.src, 1000);
+        ck_assert_uint_gt(seen.dst, 1000);
+        ck_assert_uint_gt(seen.both, 100);
+        ck_assert_uint_gt(seen.identity, 100);
+        ck_assert_uint_gt(seen.ipv6, 1000);
+        ck_assert_uint_gt(seen.refused, 100);
+    }
+
+    /* A connection that is not translated. */
+    variant.ipv6 = false;
+    zone = 0;
+    nat_info = NULL;
+    struct ct_event *event;
+    struct conn *conn = open_tcp(false, NULL);
+    ct_conn_reannounce(conn);
+    go(TO_NIC, 0, TCP_ACK, 1);
+    expect_event(CT_EVENT_READY, &event);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_uint_eq(event->nat_parts[i], 0);
+        ck_assert_uint_eq(event->nat_state[i], 0);
+    }
+    free(event);
+}
+END_TEST
+
+/* Where packets come from. */
+
+START_TEST(test_vlan)
+{
+    static const struct {
+        ovs_be16 tpid, tci;
+    } tags[] = {
+        { CONSTANT_HTONS(ETH_TYPE_VLAN_8021Q), CONSTANT_HTONS(5) },
+        { CONSTANT_HTONS(ETH_TYPE_VLAN_8021Q), CONSTANT_HTONS(0xe005) },
+        { CONSTANT_HTONS(ETH_TYPE_VLAN_8021AD), CONSTANT_HTONS(0xe005) },
+        { CONSTANT_HTONS(ETH_TYPE_VLAN_8021AD), 0 },
+    };
+
+    set_variant(_i);
+    for (int i = 0; i < 2; i++) {
+        struct conn *conn = open_tcp(false, NULL);
+        struct ct_event *event;
+        struct seg s;
+
+        if (i) {
+            ck_assert(ct_conn_arm(conn, nicct));
+        }
+        for (size_t j = 0; j < ARRAY_SIZE(tags) * 2; j++) {
+            int dir = j & 1;
+            struct dp_packet *p;
+            struct flow flow;
+
+            now += 300;
+            s = segment(dir, TCP_ACK, 1);
+            p = make_tcp(&s);
+            eth_push_vlan(p, htons(ETH_TYPE_VLAN_8021Q), htons(7));
+            eth_push_vlan(p, tags[j / 2].tpid, tags[j / 2].tci);
+            flow_extract(p, &flow);
+            ck_assert(IS_EST(pass(nicct, p)));
+            dp_packet_delete(p);
+            expect_event(CT_EVENT_READY, &event);
+            ck_assert_uint_eq(event->ingress[dir].vlan.qtag,
+                              flow.vlans[0].qtag);
+            ck_assert(event->ingress[dir].vlan.tci & htons(VLAN_CFI));
+            free(event);
+            expect_no_event();
+        }
+        now += 300;
+        for (int dir = 0; dir < 2; dir++) {
+            s = segment(dir, TCP_ACK, 1);
+            tcp_to(nicct, &s);
+            now += 300;
+            expect_event(CT_EVENT_READY, &event);
+            ck_assert_uint_eq(event->ingress[dir].vlan.qtag, 0);
+            free(event);
+        }
+    }
+}
+END_TEST
+
+/* A packet counts, and tells where it comes from, at its first ct() in a zone,
+ * whatever it looks like at the second one. */
+START_TEST(test_several_cts)
+{
+    static const struct nat_action_info_t bare;
+    enum { SAME, BARE_NAT, NO_NAT, ORIG_TUPLE, N_SECONDS };
+
+    set_variant(_i);
+    for (int second = 0; second < N_SECONDS; second++) {
+        struct nic_counter before[2], after[2];
+        struct conn *conn = open_tcp(false, NULL);
+        const struct nat_action_info_t *nat = nat_info;
+
+        ct_conn_get_counters(conn, before);
+        for (int i = 0; i < 10; i++) {
+            struct seg s = segment(i & 1, TCP_ACK, 10);
+            struct dp_packet *p = make_tcp(&s);
+            struct eth_header *eth = dp_packet_eth(p);
+
+            now += 300;
+            ck_assert(IS_EST(pass(nicct, p)));
+            eth->eth_src.ea[3]++;
+            eth->eth_dst.ea[3]++;
+            p->md.in_port.odp_port = u32_to_odp(99);
+            eth_push_vlan(p, htons(ETH_TYPE_VLAN_8021Q), htons(9));
+            if (second == BARE_NAT) {
+                nat_info = &bare;
+            } else if (second != SAME) {
+                nat_info = NULL;
+            }
+            if (second == ORIG_TUPLE) {
+                /* Only ct_orig_tuple leads to the connection now, if the
+                 * packet was translated. */
+                ovs_be32 addr = htonl(0x0a0101fe);
+
+                if (variant.ipv6) {
+                    union nic_addr a = make_addr(addr);
+                    struct ovs_16aligned_ip6_hdr *ip = dp_packet_l3(p);
+
+                    packet_set_ipv6_addr(p, IPPROTO_TCP, ip->ip6_dst.be32,
+                                         &a.ipv6, true);
+                } else {
+                    struct ip_header *ip = dp_packet_l3(p);
+
+                    packet_set_ipv4_addr(p, &ip->ip_dst, addr);
+                }
+                if (!variant.nat_action) {
+                    p->md.conn = NULL;  /* As if through another thread. */
+                    now += 300;
+                }
+            }
+            pass(nicct, p);
+            nat_info = nat;
+            dp_packet_delete(p);
+            expect_no_event();
+        }
+        ct_conn_get_counters(conn, after);
+        for (int i = 0; i < 2; i++) {
+            ck_assert_uint_eq(after[i].packets, before[i].packets + 5);
+        }
+        conntrack_flush(nicct, NULL);
+        conntrack_flush(twin, NULL);
+        drop_events();
+    }
+}
+END_TEST
+
+START_TEST(test_zones)
+{
+    struct ct_event *event;
+    struct conn *conns[3];
+    uint64_t ids[3];
+    struct seg s;
+
+    /* Three zones, with mark and label each of their own. */
+    set_variant(_i);
+    client_port++;
+    snd[0] = snd[1] = 77;
+    for (int i = 0; i < 3; i++) {
+        s = segment(i & 1, i == 0 ? TCP_SYN : i == 1 ? TCP_SYN | TCP_ACK
+                    : TCP_ACK, 0);
+        struct dp_packet *p[3];
+
+        for (int z = 0; z < 3; z++) {
+            zone = z * 1000;
+            p[z] = make_tcp(&s);
+            if (z) {
+                /* What the zone before left in the packet. */
+                p[z]->md.ct_state = CS_TRACKED | CS_ESTABLISHED | CS_SRC_NAT;
+                p[z]->md.ct_zone = zone - 1000;
+            }
+            execute(nicct, p[z]);
+        }
+    }
+    for (int z = 0; z < 3; z++) {
+        ids[z] = expect_event(CT_EVENT_READY, &event);
+        ck_assert_uint_eq(event->zone, z * 1000);
+        ck_assert_uint_eq(event->nat_parts[0], variant.nat_action
+                          & NAT_ACTION_SRC ? NIC_TUPLE_SRC
+                          : variant.nat_action ? NIC_TUPLE_DST : 0);
+        conns[z] = event->conn;
+        free(event);
+    }
+    expect_no_event();
+    ck_assert(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2]);
+
+    /* One is armed, the others stay strict. */
+    zone = 1000;
+    ck_assert(ct_conn_arm(conns[1], nicct));
+    snd[0] += 0x30000000;
+    for (int z = 0; z < 3; z++) {
+        struct nic_counter c[2];
+
+        zone = z * 1000;
+        s = segment(0, TCP_ACK, 10);
+        ck_assert_int_eq(IS_INV(tcp_to(nicct, &s)), z != 1);
+        ct_conn_get_counters(conns[z], c);
+        ck_assert_uint_eq(c[0].packets, 2 + (z == 1));
+        ck_assert_uint_eq(c[1].packets, 1);
+    }
+
+    /* Flush of a zone, of a tuple. */
+    uint16_t flushed = 1000;
+    conntrack_flush(nicct, &flushed);
+    ck_assert_uint_eq(expect_event(CT_EVENT_REMOVED, NULL), ids[1]);
+    expect_no_event();
+
+    struct nic_tuple t = wire_tuple(0);
+    struct ct_dpif_tuple dt = {
+        .l3_type = variant.ipv6 ? AF_INET6 : AF_INET,
+        .ip_proto = IPPROTO_TCP, .src_port = t.tp_src, .dst_port = t.tp_dst,
+    };
+    memcpy(&dt.src, &t.src, sizeof dt.src);
+    memcpy(&dt.dst, &t.dst, sizeof dt.dst);
+    ck_assert_int_eq(conntrack_flush_tuple(nicct, &dt, 2000), 0);
+    ck_assert_uint_eq(expect_event(CT_EVENT_REMOVED, NULL), ids[2]);
+    expect_no_event();
+    ck_assert(!ct_conn_arm(conns[2], nicct));
+    ck_assert(ct_conn_arm(conns[0], nicct));
+}
+END_TEST
+
+/* FTP's and TFTP's ports do not make a helper: the connection is as any
+ * other, and its packets are not changed. */
+START_TEST(test_helper_ports)
+{
+    set_variant(_i);
+    for (int i = 0; i < 2; i++) {
+        uint8_t proto = i ? IPPROTO_UDP : IPPROTO_TCP;
+        struct nic_tuple t[2];
+        struct ct_event *event;
+
+        client_port++;
+        t[0] = wire_tuple(0);
+        t[0].tp_dst = htons(i ? 69 : 21);
+        if (variant.nat_action & NAT_ACTION_DST_PORT) {
+            variant_nat.min_port = variant_nat.max_port = i ? 69 : 21;
+        }
+        snd[0] = snd[1] = 99;
+        for (int n = 0; n < 12; n++) {
+            int dir = n & 1;
+            struct seg s = segment(dir, n == 0 ? TCP_SYN
+                                   : n == 1 ? TCP_SYN | TCP_ACK : TCP_ACK,
+                                   n > 2 ? 5 * n : 0);
+            struct dp_packet *p = make_l4(&t[dir], proto, &s, true);
+            struct dp_packet *q = dp_packet_clone(p);
+
+            pass(nicct, p);
+            if (n == 0) {
+                struct nic_tuple out = get_tuple(p);
+
+                t[1] = reverse_tuple(&out);
+            } else {
+                ck_assert(IS_EST(p->md.ct_state));
+            }
+            if (!variant.nat_action) {
+                ck_assert_mem_eq(dp_packet_data(p), dp_packet_data(q),
+                                 dp_packet_size(q));
+            }
+            dp_packet_delete(p);
+            dp_packet_delete(q);
+        }
+        expect_event(CT_EVENT_READY, &event);
+        ck_assert_int_eq(event->obstacle, CT_OBSTACLE_NONE);
+        ck_assert_ptr_eq(event->conn->alg, NULL);
+        ck_assert_int_eq(event->conn->seq_skew, 0);
+        free(event);
+        expect_no_event();
+
+        /* With a helper it is one. */
+        helper = i ? "tftp" : "ftp";
+        client_port++;
+        t[0].tp_src = htons(client_port);
+        snd[0] = snd[1] = 99;
+        for (int n = 0; n < 3; n++) {
+            struct seg s = segment(n & 1, n == 0 ? TCP_SYN : n == 1
+                                   ? TCP_SYN | TCP_ACK : TCP_ACK, 0);
+            struct dp_packet *p = make_l4(&t[n & 1], proto, &s, true);
+
+            pass(nicct, p);
+            if (n == 0) {
+                struct nic_tuple out = get_tuple(p);
+
+                t[1] = reverse_tuple(&out);
+            }
+            dp_packet_delete(p);
+        }
+        helper = NULL;
+        expect_event(CT_EVENT_READY, &event);
+        ck_assert_int_eq(event->obstacle, CT_OBSTACLE_ALG);
+        free(event);
+        drop_events();
+    }
+}
+END_TEST
+
+/* An ICMP error about a packet of the connection is translated, and says
+ * nothing of the connection. */
+START_TEST(test_icmp_error)
+{
+    set_variant(_i);
+    for (int armed = 0; armed < 2; armed++) {
+        for (int dir = 0; dir < 2; dir++) {
+            struct conn *conn = open_tcp(armed, NULL);
+            struct nic_counter before[2], after[2];
+            long long int e = ct_conn_expiration(conn);
+            struct conntrack *cts[2] = { nicct, twin };
+            struct dp_packet *out[2];
+
+            ct_conn_get_counters(conn, before);
+            now += 1000;
+            for (int i = 0; i < 2; i++) {
+                /* The packet of 'dir' as the receiver's side saw it. */
+                struct nic_tuple other = wire_tuple(!dir);
+                struct nic_tuple inner_tuple = reverse_tuple(&other);
+                struct seg s = { .dir = dir, .flags = TCP_ACK, .win = 1000,
+                                 .seq = snd[dir], .ack = snd[!dir] };
+                struct dp_packet *inner = make_tcp_with(&inner_tuple, &s);
+                size_t inner_len = (dp_packet_size(inner) - ETH_HEADER_LEN);
+                struct nic_tuple outer = {
+                    .src = make_addr(htonl(0x0a0101aa)),
+                    .dst = inner_tuple.src,
+                };
+                uint8_t proto = variant.ipv6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP;
+                struct dp_packet *p = make_ip(&outer, proto, 8 + inner_len,
+                                              !dir);
+                uint8_t *icmp = dp_packet_l4(p);
+                ovs_be16 sum;
+
+                icmp[0] = variant.ipv6 ? ICMP6_DST_UNREACH : ICMP4_DST_UNREACH;
+                icmp[1] = 1;
+                memcpy(icmp + 8, dp_packet_l3(inner), inner_len);
+                sum = (variant.ipv6
+                       ? packet_csum_upperlayer6(dp_packet_l3(p), icmp, proto,
+                                                 8 + inner_len)
+                       : csum(icmp, 8 + inner_len));
+                memcpy(icmp + 2, &sum, 2);
+                dp_packet_delete(inner);
+                ck_assert(pass(cts[i], p) & CS_RELATED);
+                out[i] = p;
+            }
+            ck_assert_uint_eq(out[0]->md.ct_state, out[1]->md.ct_state);
+            ck_assert_mem_eq(dp_packet_data(out[0]), dp_packet_data(out[1]),
+                             dp_packet_size(out[0]));
+            if (variant.nat_action) {
+                ck_assert(out[0]->md.ct_state & (CS_SRC_NAT | CS_DST_NAT));
+            }
+            dp_packet_delete(out[0]);
+            dp_packet_delete(out[1]);
+            ct_conn_get_counters(conn, after);
+            ck_assert_mem_eq(before, after, sizeof before);
+            ck_assert_int_eq(ct_conn_expiration(conn), e);
+            expect_states(conn, EST, EST);
+            expect_no_event();
+        }
+    }
+}
+END_TEST
+
+/* Life. */
+
+/* Sends the next segment of 'dir' to both, which must agree. */
+static uint8_t
+agree(int dir, uint16_t flags, uint16_t len)
+{
+    struct seg s = segment(dir, flags, len);
+    uint8_t a, b;
+
+    now++;
+    a = tcp_to(nicct, &s);
+    b = tcp_to(twin, &s);
+    ck_assert_uint_eq(a, b);
+    return a;
+}
+
+/* Opened in unusual ways. */
+START_TEST(test_open)
+{
+    struct ct_event *event;
+
+    /* In the middle: no scale is known. */
+    set_variant(_i);
+    client_port++;
+    snd[0] = 5000;
+    snd[1] = 9000;
+    ck_assert(agree(0, TCP_ACK, 100) & CS_NEW);
+    expect_no_event();
+    agree(1, TCP_ACK, 100);
+    expect_no_event();
+    agree(0, TCP_ACK, 100);
+    for (int i = 0; i < 2; i++) {
+        expect_event(CT_EVENT_READY, &event);
+        if (event->ct == nicct) {
+            expect_states(event->conn, EST, EST);
+            ck_assert(ct_conn_arm(event->conn, nicct));
+            carry(0, 0x40000000);
+            carry(1, 0x1000000);
+            ct_conn_disarm(event->conn, nicct, now);
+            go(TO_NIC, 1, TCP_ACK, 10);
+            go(TO_NIC, 0, TCP_ACK, 10);
+            carry(0, -0x40000000);
+            carry(1, -0x1000000);
+        }
+        free(event);
+    }
+    drop_events();
+
+    /* Both at the same time. */
+    client_port++;
+    snd[0] = 5000;
+    snd[1] = 9000;
+    agree(0, TCP_SYN, 0);
+    agree(1, TCP_SYN, 0);
+    snd[0]--;
+    snd[1]--;
+    agree(0, TCP_SYN | TCP_ACK, 0);
+    agree(1, TCP_SYN | TCP_ACK, 0);
+    for (int i = 0; i < 6; i++) {
+        agree(i & 1, TCP_ACK, 10);
+    }
+
+    /* A SYN sent again, a SYN/ACK that is lost, a reset answer. */
+    drop_events();
+    client_port++;
+    snd[0] = 5000;
+    snd[1] = 9000;
+    agree(0, TCP_SYN, 0);
+    snd[0]--;
+    agree(0, TCP_SYN, 0);
+    expect_no_event();
+    agree(1, TCP_RST | TCP_ACK, 0);
+    expect_no_event();
+}
+END_TEST
+
+/* A SYN that finds the tuple of a connection that closes, or has closed. */
+START_TEST(test_reuse)
+{
+    enum { FIN_BOTH, RST_STRICT, RST_JUDGED, FIN_JUDGED, N_WAYS };
+
+    set_variant(_i);
+    any_time = true;
+    for (int way = 0; way < N_WAYS; way++) {
+        struct conn *conn = open_tcp(way >= RST_JUDGED, NULL);
+        struct ct_event *event;
+        uint64_t id;
+        struct seg s;
+
+        ct_conn_reannounce(conn);
+        if (way < RST_JUDGED) {
+            go(TO_BOTH, 0, TCP_ACK, 1);
+        } else {
+            go(TO_NIC, 0, TCP_ACK, 1);
+        }
+        id = expect_event(CT_EVENT_READY, NULL);
+        switch (way) {
+        case FIN_BOTH:
+            go(TO_NIC, 0, F, 0);
+            go(TO_NIC, 1, F, 0);
+            go(TO_NIC, 0, A, 0);
+            break;
+        case RST_STRICT:
+            go(TO_NIC, 1, TCP_RST, 0);
+            break;
+        case RST_JUDGED:
+        case FIN_JUDGED:
+            if (way == RST_JUDGED) {
+                go(TO_NIC, 1, TCP_RST, 0);
+            } else {
+                go(TO_NIC, 0, F, 0);
+                go(TO_NIC, 1, F, 0);
+                go(TO_NIC, 0, A, 0);
+            }
+            expect_event(CT_EVENT_CLOSING, NULL);
+
+            /* Too early: it is a SYN of an established connection. */
+            s = segment(0, TCP_SYN, 0);
+            s.seq += 10000000;
+            snd[0]--;
+            ck_assert(IS_INV(tcp_to(nicct, &s)));
+            ct_conn_disarm(conn, nicct, now);
+            now += CT_JUDGE_MS;
+            ck_assert_int_eq(ct_conn_judge(conn, nicct, now), CT_CLOSE_DONE);
+            break;
+        }
+        ck_assert(!ct_conn_arm(conn, nicct));
+
+        snd[0] += 10000000;
+        snd[1] += 20000000;
+        s = segment(0, TCP_SYN, 0);
+        struct dp_packet *p = make_tcp(&s);
+        ck_assert(pass(nicct, p) & CS_NEW);
+        struct nic_tuple out = get_tuple(p);
+        dp_packet_delete(p);
+        ck_assert_uint_eq(expect_event(CT_EVENT_EXPIRED, NULL), id);
+
+        /* The old connection's reverse tuple is still there: the successor may
+         * be translated in another way. */
+        struct nic_tuple orig = wire_tuple(0), reply = reverse_tuple(&out);
+        s = segment(1, TCP_SYN | TCP_ACK, 0);
+        ck_assert(IS_EST(execute(nicct, make_tcp_with(&reply, &s))));
+        s = segment(0, TCP_ACK, 0);
+        ck_assert(IS_EST(tcp_to(nicct, &s)));
+        ck_assert(expect_event(CT_EVENT_READY, &event) != id);
+        ck_assert_mem_eq(&event->tuple[0], &orig, sizeof orig);
+        ck_assert_mem_eq(&event->tuple[1], &reply, sizeof reply);
+        s = segment(0, TCP_ACK, 0);
+        check_translation(event, 0, s);
+        s = segment(1, TCP_ACK, 0);
+        check_translation(event, 1, s);
+        free(event);
+        expect_no_event();
+
+        /* Its port may be the next one's. */
+        conntrack_flush(nicct, NULL);
+        conntrack_flush(twin, NULL);
+        drop_events();
+    }
+}
+END_TEST
+
+/* Limits refuse connections, they do not take any away. */
+START_TEST(test_limits)
+{
+    struct conn *conn = open_tcp(true, NULL);
+    struct seg s;
+
+    any_time = true;
+    for (int i = 0; i < 2; i++) {
+        if (i) {
+            ck_assert_int_eq(zone_limit_update(nicct, zone, 0), 0);
+        } else {
+            conntrack_set_maxconns(nicct, 1);
+        }
+        go(TO_NIC, 0, TCP_ACK, 1);
+        client_port++;
+        s = (struct seg) { .flags = TCP_SYN, .wscale = -1 };
+        ck_assert(tcp_to(nicct, &s) & CS_NEW);
+        s = (struct seg) { .dir = 1, .flags = TCP_SYN | TCP_ACK, .ack = 1,
+                           .wscale = -1 };
+        ck_assert(!IS_EST(tcp_to(nicct, &s)));
+        client_port--;
+        expect_no_event();
+        conntrack_set_maxconns(nicct, 1000);
+    }
+
+    /* But one that gives way to a successor goes although that is refused. */
+    ct_conn_disarm(conn, nicct, now);
+    go(TO_NIC, 0, F, 0);
+    go(TO_NIC, 1, F, 0);
+    go(TO_NIC, 0, A, 0);
+    now += CT_JUDGE_MS;
+    ct_conn_judge(conn, nicct, now);
+    expect_states(conn, FW2, FW2);
+    drop_events();
+    snd[0] += 10000000;
+    s = segment(0, TCP_SYN, 0);
+    ck_assert(tcp_to(nicct, &s) & CS_NEW);
+    expect_event(CT_EVENT_EXPIRED, NULL);
+    expect_no_event();
+}
+END_TEST
+
+static void
+set_policy(struct conntrack *ct, uint32_t id, uint32_t base)
+{
+    struct timeout_policy tp;
+
+    memset(&tp, 0, sizeof tp);
+    tp.policy.id = id;
+    tp.policy.present = (1u << CT_DPIF_TP_ATTR_MAX) - 1;
+    for (int i = 0; i < CT_DPIF_TP_ATTR_MAX; i++) {
+        tp.policy.attrs[i] = base + 10 * i;
+    }
+    ck_assert_int_eq(timeout_policy_update(ct, &tp), 0);
+}
+
+START_TEST(test_timeout_policy)
+{
+    struct conn *conn, *t;
+    struct ct_event *event;
+
+    set_variant(_i);
+    set_policy(nicct, 7, 1000);
+    set_policy(twin, 7, 1000);
+    tp_id = 7;
+    conn = open_tcp(true, NULL);
+    tp_id = 0;                      /* The connection's counts. */
+    now += 5000;
+    ck_assert_int_eq(
+        ct_conn_extend(conn, nicct, now - 10, now),
+        now - 10 + 1000 * (1000 + 10 * CT_DPIF_TP_ATTR_TCP_ESTABLISHED));
+    set_policy(nicct, 7, 3000);
+    ck_assert_int_eq(
+        ct_conn_extend(conn, nicct, now, now),
+        now + 1000 * (3000 + 10 * CT_DPIF_TP_ATTR_TCP_ESTABLISHED));
+
+    /* Never less than it has. */
+    long long int e = ct_conn_expiration(conn);
+    set_policy(nicct, 7, 10);
+    now += 1000;
+    ck_assert_int_eq(ct_conn_extend(conn, nicct, now, now), e);
+
+    /* UDP. */
+    struct nic_tuple tuples[2] = { wire_tuple(0), wire_tuple(1) };
+    set_policy(nicct, 7, 500);
+    tp_id = 7;
+    client_port++;
+    tuples[0].tp_src = tuples[1].tp_dst = htons(client_port);
+    execute(nicct, make_udp(&tuples[0], 0, 5, true));
+    execute(nicct, make_udp(&tuples[1], 1, 5, true));
+    expect_event(CT_EVENT_READY, &event);
+    now += 5000;
+    ck_assert_int_eq(
+        ct_conn_extend(event->conn, nicct, now, now),
+        now + 1000 * (500 + 10 * CT_DPIF_TP_ATTR_UDP_MULTIPLE));
+    free(event);
+
+    /* A close that is judged later has the policy's timeouts. */
+    for (int i = 0; i < 3; i++) {
+        set_policy(nicct, 7, 1000);
+        conn = open_tcp(true, &t);
+        now += 500;
+        if (i == 0) {
+            go(TO_BOTH, 1, TCP_RST, 0);
+        } else {
+            go(TO_BOTH, 1, F, 0);
+            go(TO_BOTH, 0, A, 0);
+            if (i == 2) {
+                go(TO_BOTH, 0, F, 0);
+                go(TO_BOTH, 1, A, 0);
+            }
+        }
+        ct_conn_disarm(conn, nicct, now);
+        now += CT_JUDGE_MS;
+        ck_assert_int_eq(ct_conn_judge(conn, nicct, now), CT_CLOSE_DONE);
+        expect_same_states(conn, t);
+        ck_assert_int_eq(ct_conn_expiration(conn), ct_conn_expiration(t));
+        drop_events();
+    }
+}
+END_TEST
+
+/* A connection whose time is over is not found any more. */
+START_TEST(test_arm_expired)
+{
+    struct conn *conn = open_tcp(false, NULL);
+
+    atomic_store_relaxed(&conn->expiration, time_msec());
+    ck_assert(!ct_conn_arm(conn, nicct));
+    atomic_store_relaxed(&conn->expiration, time_msec() + 10000);
+    ck_assert(ct_conn_arm(conn, nicct));
+}
+END_TEST
+
+/* Announcing a close. */
+
+/* CT_EVENT_READY does not take a CT_EVENT_CLOSING back that holds. */
+START_TEST(test_ready_and_closing)
+{
+    set_variant(_i);
+    for (int kind = 0; kind < 2; kind++) {
+        struct conn *conn = open_tcp(true, NULL);
+        struct seg s;
+
+        /* Armed again before any packet came: the next one in software is
+         * that which closes. */
+        ct_conn_disarm(conn, nicct, now);
+        ck_assert(ct_conn_arm(conn, nicct));
+        go(TO_NIC, 1, kind ? F : TCP_RST, 0);
+        expect_event(CT_EVENT_CLOSING, NULL);
+        expect_no_event();
+
+        /* Nor does a packet that comes from elsewhere. */
+        now += 1000;
+        s = segment(0, TCP_ACK, 0);
+        s.ack -= kind;
+        s.in_port = u32_to_odp(7);
+        ck_assert(IS_EST(tcp_to(nicct, &s)));
+        expect_no_event();
+        ck_assert_int_eq(ct_conn_disarm(conn, nicct, now), CT_CLOSE_PENDING);
+        s = segment(0, TCP_ACK, 0);
+        s.ack -= kind;
+        s.in_port = u32_to_odp(8);
+        ck_assert(IS_EST(tcp_to(nicct, &s)));
+        expect_no_event();
+        now += 1000;
+        ck_assert_int_eq(ct_conn_judge(conn, nicct, now), CT_CLOSE_DONE);
+    }
+}
+END_TEST
+
+/* After a first one was forgotten, another one is announced again. */
+START_TEST(test_closing_again)
+{
+    enum { READY, JUDGE, N_WAYS };
+
+    set_variant(_i);
+    for (int i = 0; i < N_WAYS * 2; i++) {
+        struct conn *conn = open_tcp(true, NULL);
+        uint16_t kind = i / N_WAYS ? F : TCP_RST | TCP_ACK;
+        struct seg s;
+
+        carry(0, 1000000);
+        carry(1, 1000000);
+        ct_conn_disarm(conn, nicct, now);
+        if (i % N_WAYS == JUDGE) {
+            go(TO_NIC, 0, TCP_ACK, 1);
+            go(TO_NIC, 1, TCP_ACK, 1);
+            expect_event(CT_EVENT_READY, NULL);
+            if (kind == F) {
+                continue;           /* Not recorded any more. */
+            }
+        }
+        s = segment(0, kind, 0);
+        snd[0] -= kind == F;
+        s.seq += 100;
+        ck_assert(IS_EST(tcp_to(nicct, &s)));
+        expect_event(CT_EVENT_CLOSING, NULL);
+        go(TO_NIC, 0, TCP_ACK, 400);
+        if (i % N_WAYS == JUDGE) {
+            expect_no_event();
+            ck_assert_int_eq(ct_conn_judge(conn, nicct, now), CT_CLOSE_NONE);
+        } else {
+            go(TO_NIC, 1, TCP_ACK, 0);
+            expect_event(CT_EVENT_READY, NULL);
+            if (kind == F) {
+                continue;
+            }
+        }
+        expect_no_event();
+
+        s = segment(0, TCP_RST, 0);
+        s.seq += 10;                /* The last bytes were lost behind us. */
+        ck_assert(IS_EST(tcp_to(nicct, &s)));
+        expect_event(CT_EVENT_CLOSING, NULL);
+        now += CT_JUDGE_MS;
+        ck_assert_int_eq(ct_conn_judge(conn, nicct, now), CT_CLOSE_DONE);
+        expect_no_event();
+    }
+}
+END_TEST
+
+/* A closed peer answers an old segment with a RST that has an old sequence
+ * number: not exact for OVS, and contradicted here.  The FIN before it
+ * stays. */
+START_TEST(test_fin_and_rst)
+{
+    set_variant(_i);
+    for (int i = 0; i < 8; i++) {
+        bool carried = i & 1;       /* The data, by the NIC. */
+        bool acked = i & 2;
+        bool early = i & 4;         /* Disarmed before the acknowledgment. */
+        struct conn *t, *conn = open_tcp(true, &t);
+        uint32_t old = snd[1];
+        struct seg s;
+
+        go(carried ? TO_TWIN : TO_BOTH, 1, TCP_ACK, 1000);
+        go(TO_BOTH, 1, F, 0);
+        s = segment(1, TCP_RST, 0);
+        s.seq = old;
+        tcp_to(twin, &s);
+        ck_assert(IS_EST(tcp_to(nicct, &s)));
+        if (early) {
+            ct_conn_disarm(conn, nicct, now);
+        }
+        if (acked) {
+            go(TO_BOTH, 0, TCP_ACK, 0);
+        }
+        ct_conn_disarm(conn, nicct, now);
+        now += CT_JUDGE_MS;
+        ck_assert_int_eq(ct_conn_judge(conn, nicct, now), CT_CLOSE_DONE);
+        if (acked) {
+            expect_same_states(conn, t);
+        } else {
+            /* Silence counts as an acknowledgment. */
+            expect_states(conn, EST, FW2);
+        }
+        ck_assert_int_eq(ct_conn_expiration(conn) / 1000,
+                         ct_conn_expiration(t) / 1000);
+
+        /* A RST right behind the FIN is genuine. */
+        s = segment(1, TCP_RST, 0);
+        tcp_to(twin, &s);
+        tcp_to(nicct, &s);
+        ct_conn_judge(conn, nicct, now + CT_JUDGE_MS);
+        expect_same_states(conn, t);
+        drop_events();
+    }
+}
+END_TEST
+
+/* The caller's clock may be behind that of the packets. */
+START_TEST(test_judge_clock)
+{
+    struct conn *conn = open_tcp(true, NULL);
+
+    go(TO_NIC, 1, TCP_RST, 0);
+    ct_conn_disarm(conn, nicct, now - 10);
+    ck_assert_int_eq(ct_conn_judge(conn, nicct, now - 5), CT_CLOSE_PENDING);
+    ck_assert_int_eq(ct_conn_judge(conn, nicct, now + CT_JUDGE_MS - 1),
+                     CT_CLOSE_PENDING);
+    ck_assert_int_eq(ct_conn_judge(conn, nicct, now + CT_JUDGE_MS),
+                     CT_CLOSE_DONE);
+}
+END_TEST
+
+/* An engine that only follows ct-conn.h, and lags behind. */
+static struct {
+    struct conn *conn;
+    bool armed, closing, judging, able;
+    long long int judge_ms;
+    int withdraw;                   /* Steps that removing rules takes. */
+} lazy;
+
+static void
+lazy_judging(void)
+{
+    lazy.closing = lazy.judging = true;
+    lazy.judge_ms = now + CT_JUDGE_MS;
+}
+
+static void
+lazy_step(int n_events)
+{
+    struct ct_event *event;
+
+    while (n_events-- && (event = next_event())) {
+        if (event->type == CT_EVENT_READY) {
+            lazy.conn = event->conn;
+            if (!lazy.armed) {
+                lazy.closing = lazy.judging = false;
+            }
+        } else if (event->type == CT_EVENT_CLOSING) {
+            lazy.closing = true;
+            if (!lazy.armed) {
+                lazy_judging();
+            }
+        }
+        free(event);
+    }
+    if (lazy.judging && now >= lazy.judge_ms) {
+        lazy.judging = false;
+        switch (ct_conn_judge(lazy.conn, nicct, now)) {
+        case CT_CLOSE_NONE:
+            lazy.closing = false;
+            break;
+        case CT_CLOSE_PENDING:
+            lazy_judging();
+            break;
+        case CT_CLOSE_DONE:
+            break;
+        }
+    }
+    if (lazy.armed && (lazy.closing || !lazy.able)) {
+        if (!lazy.withdraw) {
+            lazy.withdraw = 1 + random_range(4);
+        } else if (!--lazy.withdraw) {
+            lazy.armed = false;
+            switch (ct_conn_disarm(lazy.conn, nicct, now)) {
+            case CT_CLOSE_NONE:
+                lazy.closing = false;
+                break;
+            case CT_CLOSE_PENDING:
+                lazy_judging();
+                break;
+            case CT_CLOSE_DONE:
+                lazy.closing = true;
+                break;
+            }
+        }
+    } else if (!lazy.armed && lazy.able && !lazy.closing && !lazy.judging
+               && random_range(2)) {
+        lazy.armed = ct_conn_arm(lazy.conn, nicct);
+    }
+}
+
+/* Forged RSTs and FINs, packets from elsewhere, an engine that changes its
+ * mind; then one that is genuine, and silence. */
+static void
+random_close(uint32_t seed)
+{
+    random_set_seed(seed);
+    set_variant(random_range(N_VARIANTS));
+    memset(&lazy, 0, sizeof lazy);
+    lazy.conn = open_tcp(false, NULL);
+    lazy.able = true;
+
+    int n = random_range(40);
+    for (int i = 0; i < n; i++) {
+        int dir = random_range(2);
+        struct seg s;
+
+        now += random_range(4) ? random_range(50) : random_range(2000);
+        lazy.able = random_range(8) ? lazy.able : !lazy.able;
+        switch (random_range(6)) {
+        case 0:
+        case 1:
+            if (lazy.armed) {
+                carry(dir, 1000);
+            }
+            break;
+        case 2:
+        case 3:
+            s = segment(dir, TCP_ACK, random_range(2) * 100);
+            s.in_port = random_range(4) ? 0 : u32_to_odp(5 + random_range(2));
+            tcp_to(nicct, &s);
+            break;
+        case 4:
+            s = segment(dir, random_range(2) ? TCP_RST : F, 0);
+            snd[dir] -= !!(s.flags & TCP_FIN);
+            s.seq += 5000 + random_range(20000);
+            tcp_to(nicct, &s);
+            break;
+        case 5:
+            break;
+        }
+        if (random_range(2)) {
+            lazy_step(random_range(3));
+        }
+    }
+    for (int i = 0; i < 2; i++) {   /* No forgery is left. */
+        struct seg s = segment(i, TCP_ACK, 30000);
+        tcp_to(nicct, &s);
+        s = segment(!i, TCP_ACK, 30000);
+        tcp_to(nicct, &s);
+        lazy_step(random_range(3));
+    }
+    if (!random_range(3)) {
+        lazy_step(100);
+    }
+    if (random_range(2)) {
+        struct seg s = segment(random_range(2), TCP_ACK, 10);
+        s.in_port = u32_to_odp(9);
+        tcp_to(nicct, &s);
+    }
+
+    int dir = random_range(2);
+    struct seg s = segment(dir, random_range(2) ? TCP_RST : F, 0);
+    bool closed = !ct_tcp_is_established(lazy.conn);
+    tcp_to(nicct, &s);
+    if (s.flags & TCP_FIN && random_range(2)) {
+        s = segment(!dir, TCP_ACK, 0);
+        s.in_port = random_range(2) ? 0 : u32_to_odp(11);
+        tcp_to(nicct, &s);
+    }
+    for (int i = 0; i < 100; i++) {
+        now += random_range(100);
+        lazy_step(random_range(4));
+    }
+    ck_assert_msg(!ct_tcp_is_established(lazy.conn),
+                  "seed %u: stays established (%d)", seed, closed);
+    drop_events();
+}
+
+START_TEST(test_lazy_engine)
+{
+    const char *one = getenv("CT_SEED");
+
+    for (uint32_t seed = one ? atoi(one) : 1; seed <= 20000; seed++) {
+        random_close(seed);
         if (one) {
             break;
         }
@@ -1653,25 +3080,23 @@ worker_main(void *aux)
         } else if (n % 100 == 99) {
             s.flags = TCP_SYN;
         }
-        p = make_tcp(&s);
-
         /* A few connections that all workers share. */
-        struct tcp_header *tcp = dp_packet_l4(p);
+        struct nic_tuple t = wire_tuple(s.dir);
         if (s.dir) {
-            tcp->tcp_dst = htons(n / 7 % N_CONNS);
+            t.tp_dst = htons(n / 7 % N_CONNS);
         } else {
-            tcp->tcp_src = htons(n / 7 % N_CONNS);
+            t.tp_src = htons(n / 7 % N_CONNS);
         }
-        tcp->tcp_csum = 0;
-        tcp->tcp_csum = csum_finish(
-            csum_continue(packet_csum_pseudoheader(dp_packet_l3(p)), tcp,
-                          TCP_HEADER_LEN + s.len));
+        p = make_tcp_with(&t, &s);
 
-        uint32_t mark[2] = { n / 50, UINT32_MAX };
+        uint32_t mark[2] = { n / 1000, UINT32_MAX };
+        struct ovs_key_ct_labels label[2];
+        memset(label, n / 1500, sizeof label[0]);
+        memset(label + 1, 0xff, sizeof label[1]);
         dp_packet_batch_init_packet(&batch, p);
         conntrack_execute(nicct, &batch, htons(ETH_TYPE_IP), n % 397 == 0,
-                          true, 0, mark, NULL, 0, 0, NULL, NULL,
-                          time_msec(), 0);
+                          true, 0, mark, label, 0, 0, NULL,
+                          id ? nat_info : NULL, time_msec(), 0);
         dp_packet_delete_batch(&batch, true);
         ovsrcu_quiesce();
     }
@@ -1679,54 +3104,106 @@ worker_main(void *aux)
     return NULL;
 }
 
+/* What the engine knows from events. */
+#define MAX_KNOWN 65536
+static struct known {
+    uint64_t id;
+    struct conn *conn;
+    bool expired;
+    uint32_t mark;
+    ovs_u128 label;
+} known[MAX_KNOWN];
+static unsigned int n_known;
+static unsigned int n_events[CT_EVENT_REMOVED + 1];
+
+static struct known *
+find_known(uint64_t id)
+{
+    for (unsigned int i = 0; i < n_known; i++) {
+        if (known[i].id == id) {
+            return &known[i];
+        }
+    }
+    return NULL;
+}
+
+static void
+handle_events(void)
+{
+    struct ct_event *event;
+
+    while ((event = next_event())) {
+        struct known *k = find_known(event->id);
+
+        n_events[event->type]++;
+        if (!k) {
+            ck_assert_int_eq(event->type, CT_EVENT_READY);
+            ck_assert_uint_lt(n_known, MAX_KNOWN);
+            k = &known[n_known++];
+            k->id = event->id;
+            k->conn = event->conn;
+            k->expired = false;
+        }
+        switch (event->type) {
+        case CT_EVENT_READY:
+            ck_assert_ptr_eq(k->conn, event->conn);
+            ck_assert(!k->expired);
+            /* Fall through. */
+        case CT_EVENT_CHANGED:
+            k->mark = event->mark;
+            k->label = event->label;
+            break;
+
+        case CT_EVENT_EXPIRED:
+            k->expired = true;
+            break;
+
+        case CT_EVENT_REMOVED:
+            *k = known[--n_known];
+            break;
+
+        case CT_EVENT_CLOSING:
+            break;
+        }
+        free(event);
+    }
+}
+
+/* Fails unless events told the mark and label of the connection 'id', which
+ * cannot change meanwhile.  Nobody tells of those that expired by force. */
+static bool
+compare_known(uint64_t id)
+{
+    struct conn *conn = find_known(id)->conn;
+    bool compared = false;
+    struct known *k;
+
+    ovs_mutex_lock(&conn->lock);
+    handle_events();
+    k = find_known(id);
+    if (k && !k->expired) {
+        ck_assert_uint_eq(k->mark, conn->mark);
+        ck_assert(ovs_u128_equals(k->label, conn->label));
+        compared = true;
+    }
+    ovs_mutex_unlock(&conn->lock);
+    return compared;
+}
+
 START_TEST(test_threads)
 {
-    enum { N_KNOWN = 65536 };
-    struct {
-        uint64_t id;
-        struct conn *conn;
-    } *known = xcalloc(N_KNOWN, sizeof *known);
-    unsigned int n_known = 0, n_ready = 0, n_gone = 0, n_flush = 0;
+    unsigned int n_flush = 0, n_compared = 0;
     pthread_t workers[N_WORKERS];
 
+    set_variant(_i);
+    n_known = 0;
+    memset(n_events, 0, sizeof n_events);
     atomic_count_init(&n_running, N_WORKERS);
     for (uintptr_t i = 0; i < N_WORKERS; i++) {
         workers[i] = ovs_thread_create("worker", worker_main, (void *) i);
     }
     while (atomic_count_get(&n_running)) {
-        struct ct_event *event;
-
-        while ((event = next_event())) {
-            unsigned int i;
-
-            for (i = 0; i < n_known && known[i].id != event->id; i++) {
-                continue;
-            }
-            switch (event->type) {
-            case CT_EVENT_READY:
-                n_ready++;
-                if (i == n_known) {
-                    ck_assert_uint_lt(n_known, N_KNOWN);
-                    known[n_known].id = event->id;
-                    known[n_known++].conn = event->conn;
-                }
-                ck_assert_ptr_eq(known[i].conn, event->conn);
-                break;
-
-            case CT_EVENT_REMOVED:
-                n_gone++;
-                ck_assert_uint_lt(i, n_known);
-                known[i] = known[--n_known];
-                break;
-
-            case CT_EVENT_CLOSING:
-            case CT_EVENT_EXPIRED:
-            case CT_EVENT_CHANGED:
-                ck_assert_uint_lt(i, n_known);
-                break;
-            }
-            free(event);
-        }
+        handle_events();
         for (unsigned int i = 0; i < n_known; i++) {
             struct conn *conn = known[i].conn;
             long long int ms = time_msec();
@@ -1740,6 +3217,9 @@ START_TEST(test_threads)
             case 5: ct_conn_reannounce(conn); break;
             }
         }
+        if (n_known) {
+            n_compared += compare_known(known[random_range(n_known)].id);
+        }
         if (random_range(100) == 0) {
             conntrack_flush(nicct, NULL);
             n_flush++;
@@ -1749,10 +3229,18 @@ START_TEST(test_threads)
     for (int i = 0; i < N_WORKERS; i++) {
         xpthread_join(workers[i], NULL);
     }
-    ck_assert_uint_gt(n_ready, 1);
-    ck_assert_uint_gt(n_gone, 0);
+    ck_assert_uint_gt(n_events[CT_EVENT_READY], 1);
+    ck_assert_uint_gt(n_events[CT_EVENT_REMOVED], 0);
+    ck_assert_uint_gt(n_events[CT_EVENT_CHANGED], 0);
     ck_assert_uint_gt(n_flush, 0);
-    free(known);
+    ck_assert_uint_gt(n_compared, 0);
+    if (getenv("CT_VERBOSE")) {
+        fprintf(stderr, "ready %u closing %u changed %u expired %u removed %u "
+                "flush %u compared %u\n", n_events[CT_EVENT_READY],
+                n_events[CT_EVENT_CLOSING], n_events[CT_EVENT_CHANGED],
+                n_events[CT_EVENT_EXPIRED], n_events[CT_EVENT_REMOVED],
+                n_flush, n_compared);
+    }
 }
 END_TEST
 
@@ -1778,24 +3266,40 @@ main(int argc OVS_UNUSED, char *argv[])
     tcase_add_test(tc, test_reannounce);
     tcase_add_test(tc, test_mark_label);
     tcase_add_test(tc, test_obstacles);
-    tcase_add_test(tc, test_gigabytes);
-    tcase_add_test(tc, test_stray);
-    tcase_add_test(tc, test_ack_jump);
-    tcase_add_test(tc, test_close);
-    tcase_add_test(tc, test_closing_event);
+    tcase_add_loop_test(tc, test_gigabytes, 0, N_VARIANTS);
+    tcase_add_loop_test(tc, test_stray, 0, N_VARIANTS);
+    tcase_add_loop_test(tc, test_ack_jump, 0, N_VARIANTS);
+    tcase_add_loop_test(tc, test_close, 0, N_VARIANTS);
+    tcase_add_loop_test(tc, test_closing_event, 0, N_VARIANTS);
     tcase_add_test(tc, test_judged_once_each);
-    tcase_add_test(tc, test_forged);
-    tcase_add_test(tc, test_judging);
-    tcase_add_test(tc, test_judging_rules);
+    tcase_add_loop_test(tc, test_forged, 0, N_VARIANTS);
+    tcase_add_loop_test(tc, test_judging, 0, N_VARIANTS);
+    tcase_add_loop_test(tc, test_judging_rules, 0, N_VARIANTS);
     tcase_add_test(tc, test_judge_never_resurrects);
-    tcase_add_test(tc, test_syn);
-    tcase_add_test(tc, test_random);
+    tcase_add_loop_test(tc, test_syn, 0, N_VARIANTS);
+    tcase_add_loop_test(tc, test_random, 0, N_VARIANTS);
+    tcase_add_test(tc, test_translation);
+    tcase_add_loop_test(tc, test_vlan, 0, N_VARIANTS);
+    tcase_add_loop_test(tc, test_several_cts, 0, N_VARIANTS);
+    tcase_add_loop_test(tc, test_zones, 0, N_VARIANTS);
+    tcase_add_loop_test(tc, test_helper_ports, 0, N_VARIANTS);
+    tcase_add_loop_test(tc, test_icmp_error, 0, N_VARIANTS);
+    tcase_add_loop_test(tc, test_open, 0, N_VARIANTS);
+    tcase_add_loop_test(tc, test_reuse, 0, N_VARIANTS);
+    tcase_add_test(tc, test_limits);
+    tcase_add_loop_test(tc, test_timeout_policy, 0, N_VARIANTS);
+    tcase_add_test(tc, test_arm_expired);
+    tcase_add_loop_test(tc, test_ready_and_closing, 0, N_VARIANTS);
+    tcase_add_loop_test(tc, test_closing_again, 0, N_VARIANTS);
+    tcase_add_loop_test(tc, test_fin_and_rst, 0, N_VARIANTS);
+    tcase_add_test(tc, test_judge_clock);
+    tcase_add_test(tc, test_lazy_engine);
     suite_add_tcase(suite, tc);
 
     tc = tcase_create("threads");
     tcase_set_timeout(tc, 300);
     tcase_add_checked_fixture(tc, setup, teardown);
-    tcase_add_test(tc, test_threads);
+    tcase_add_loop_test(tc, test_threads, 0, 2);
     suite_add_tcase(suite, tc);
 
     runner = srunner_create(suite);
