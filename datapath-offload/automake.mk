@@ -5,14 +5,21 @@ noinst_LTLIBRARIES += datapath-offload/libdatapath-offload.la
 datapath_offload_libdatapath_offload_la_SOURCES = \
 	datapath-offload/commands-conn.c \
 	datapath-offload/commands-conn.h \
+	datapath-offload/commands-trace.c \
+	datapath-offload/commands-why.c \
 	datapath-offload/commands.c \
 	datapath-offload/commands.h \
+	datapath-offload/conn-index.c \
+	datapath-offload/conn-path.c \
+	datapath-offload/conn-show.c \
+	datapath-offload/conn-show.h \
 	datapath-offload/ct-conn.c \
 	datapath-offload/ct-conn.h \
 	datapath-offload/ct-tail.h \
 	datapath-offload/dp-bond-stats.h \
 	datapath-offload/dp-registry.c \
 	datapath-offload/dp-registry.h \
+	datapath-offload/egress-ids.c \
 	datapath-offload/egress-view.c \
 	datapath-offload/egress-view.h \
 	datapath-offload/engine-private.h \
@@ -32,6 +39,9 @@ datapath_offload_libdatapath_offload_la_SOURCES = \
 	datapath-offload/offload.c \
 	datapath-offload/offload.h \
 	datapath-offload/path-cache.c \
+	datapath-offload/path-compile.c \
+	datapath-offload/path-fields.c \
+	datapath-offload/path-private.h \
 	datapath-offload/path.c \
 	datapath-offload/path.h \
 	datapath-offload/provider.c \

@@ -273,6 +273,19 @@ egress_view_wake_ms(const struct egress_view *view)
     return wake_ms;
 }
 
+bool
+egress_view_is_settled(const struct egress_view *view)
+{
+    const struct entry *entry;
+
+    HMAP_FOR_EACH (entry, node, &view->entries) {
+        if (entry->state == ENTRY_ADDING || entry->state == ENTRY_DELETING) {
+            return false;
+        }
+    }
+    return !view->dirty && view->seqno == seq_read(egress_seq());
+}
+
 void
 egress_view_complete(struct egress_view *view,
                      const struct nic_completion *c, long long int now_ms)

@@ -8,7 +8,10 @@
  *
  *   engine.c          inputs, configuration, NICs and ports, the step
  *   tracked-conn.c    life of a connection: decide, arm, watch, disarm
+ *   conn-index.c      which connections have a tuple, or wait for one
+ *   conn-path.c       the paths that one connection uses
  *   path-cache.c      paths that connections share, rules of module mode
+ *   egress-ids.c      where lb_output() leads
  *
  * Everything here is guarded by the engine's mutex, except the queues.
  */
@@ -57,8 +60,10 @@ struct engine {
     struct ovs_list nics;           /* Of struct offload_nic. */
     struct hmap ports;              /* Of struct offload_port. */
     struct hmap paths;              /* Of live struct path. */
+    struct hmap egress_ids;         /* Of struct egress_id. */
     struct hmap conns_by_id;        /* Of struct tracked_conn. */
-    struct hmap conns_by_tuple;     /* Of struct tracked_conn. */
+    struct hmap conns_by_tuple;     /* Of struct conn_key_node. */
+    struct hmap tuple_waits;        /* Of struct tuple_wait. */
     struct ovs_list failed_rules;   /* Of struct module_rule. */
     struct ovs_list dirty;          /* Of struct tracked_conn. */
     size_t n_dirty;
@@ -78,6 +83,8 @@ struct path_stage {
     struct ovs_list node;           /* In 'flow->stages' while path is live. */
     struct path *path;
     struct megaflow *flow;
+    int byte_delta;                 /* Flat mode: how much longer packets are
+                                     * here than received. */
 };
 
 struct path {
@@ -90,6 +97,8 @@ struct path {
     struct nic_template *template;  /* Flat mode, else null. */
     struct ovs_list uses;           /* Of struct conn_path. */
     unsigned int n_retired;         /* Of struct retired_path. */
+    size_t n_cts;
+    uint8_t parts[PATH_MAX_CTS];    /* Translated by each ct(). */
     size_t n_stages;
     struct path_stage stages[];
 };
@@ -108,11 +117,11 @@ struct module_rule {
 };
 
 /* Returns the path for 'chain', created if necessary, or null with '*reason'
- * and '*culprit'. */
+ * and '*nic_says', the NIC's words about it (static) or null. */
 struct path *path_get(struct engine *, struct offload_nic *,
                       const struct path_chain *, ovs_be16 dl_type,
                       uint8_t nw_proto, enum offload_reason *reason,
-                      const struct megaflow **culprit);
+                      const char **nic_says);
 
 /* Makes 'path' dead, that is, not found any more, and its users dirty. */
 void path_kill(struct engine *, struct path *);
@@ -131,22 +140,71 @@ void module_rule_changed(struct module_rule *rule);
  * next. */
 long long int module_rules_retry(struct engine *);
 
+/* Ids of lb_output() that live megaflows name (egress-ids.c).  NICs have egress
+ * objects for them. */
+void egress_ids_ref(struct engine *, const struct megaflow_program *);
+void egress_ids_unref(struct engine *, const struct megaflow_program *);
+void egress_ids_add_nic(struct engine *, struct offload_nic *);
+void egress_ids_remove_nic(struct engine *, struct offload_nic *);
+void egress_ids_destroy(struct engine *);
+
 /* Adds 'delta' to the number of objects that carry 'flow'. */
 void megaflow_count_installed(struct megaflow *flow, int delta);
 
-/* Connections (tracked-conn.c). */
+/* The paths of a connection (conn-path.c). */
+
+/* A connection, not the leader, that packets of a path pass in ct(). */
+struct conn_member {
+    struct ovs_list node;           /* In connection's 'memberships'. */
+    struct conn_path *path;
+    struct tracked_conn *conn;
+    uint8_t dir;                    /* 0 original, 1 reply. */
+};
 
 /* One path of one direction of a connection; in flat mode, its rule. */
 struct conn_path {
     struct nic_obj obj;             /* Flat mode. */
     struct ovs_list conn_node;      /* In connection's 'paths'. */
     struct ovs_list path_node;      /* In path's 'uses'. */
-    struct tracked_conn *conn;
+    struct tracked_conn *conn;      /* The leader, see path.h. */
     struct path *path;
+    struct nic_tuple *tuples;       /* Received and sent; null if they are the
+                                     * connection's own. */
     uint8_t dir;                    /* 0 original, 1 reply. */
     bool wanted;
     bool counted;                   /* In its megaflows' 'n_installed'. */
+    uint8_t n_members;
+    struct conn_member members[];
 };
+
+/* Makes direction 'dir' of 'tc' use 'path' for packets of 'chain', and arms
+ * all connections on it; the caller calls conn_path_set_wanted() then.
+ * Returns REASON_NONE or what is in the way. */
+enum offload_reason conn_path_use(struct tracked_conn *tc, int dir,
+                                  struct path *path,
+                                  const struct path_chain *chain);
+
+/* Says whether 'cp' should be in the NIC.  Returns false if it was freed. */
+bool conn_path_set_wanted(struct conn_path *cp, bool wanted);
+
+/* The state of the object of 'cp' changed.  Returns false if 'cp' was
+ * freed. */
+bool conn_path_obj_changed(struct conn_path *cp);
+
+/* Stores in 'values' those of the rule of 'cp', in flat mode. */
+void conn_path_get_values(const struct conn_path *cp,
+                          struct nic_values *values);
+
+/* Returns true if rules of direction 'dir' are still being removed.  Others
+ * may match the same, so they must wait. */
+bool conn_path_is_draining(const struct tracked_conn *tc, int dir);
+
+/* Returns true if everything that 'cp' needs is in the NIC. */
+bool conn_path_is_present(const struct conn_path *cp);
+
+/* The NIC carried packets through the rule of 'cp'. */
+void conn_path_account(struct conn_path *cp, uint64_t packets, uint64_t bytes,
+                       long long int used_ms);
 
 /* The last path of one direction of a connection, after it died, for
  * MEGAFLOW_GRACE_MS: the megaflows of the next path take its place. */
@@ -158,6 +216,12 @@ struct retired_path {
     long long int retired_ms;
 };
 
+/* Forgets retired paths whose time is over, or all those of 'tc'. */
+void retired_paths_expire(struct engine *);
+void retired_paths_forget(struct tracked_conn *tc);
+
+/* Connections (tracked-conn.c). */
+
 /* A connection that would like to know about new megaflows in a slot. */
 struct conn_wait {
     struct ovs_list conn_node;      /* In connection's 'waits'. */
@@ -167,9 +231,15 @@ struct conn_wait {
     uint8_t dir;
 };
 
+/* One direction of a connection, to find it by its tuple. */
+struct conn_key_node {
+    struct hmap_node node;          /* In 'conns_by_tuple'. */
+    uint8_t dir;                    /* Index in connection's 'keys'. */
+};
+
 struct tracked_conn {
     struct hmap_node id_node;       /* In 'conns_by_id'; 'id' hashed. */
-    struct hmap_node tuple_node;    /* In 'conns_by_tuple'. */
+    struct conn_key_node keys[2];   /* Original, reply. */
     struct ovs_list dirty_node;     /* In 'dirty', or empty. */
     struct timer_node timer;        /* Expiry, judgement or retry. */
     struct engine *engine;
@@ -182,27 +252,39 @@ struct tracked_conn {
     ovs_be16 dl_type;
     uint8_t nw_proto;
     uint8_t obstacle;               /* enum ct_obstacle. */
-    bool nat;                       /* Is translated. */
-    struct nic_tuple tuple[2];
+    uint8_t nat_parts[2];           /* enum nic_tuple_part, by direction. */
+    uint8_t nat_state[2];           /* CS_SRC_NAT, CS_DST_NAT. */
+    struct nic_tuple tuple[2];      /* As ct() sees it, before translation. */
     struct ct_ingress ingress[2];
+    uint32_t mark;
+    ovs_u128 label;
 
     bool armed;
+    bool unarmable;                 /* Was refused; an event will follow. */
     bool closing;                   /* FIN or RST seen, not judged forged. */
     bool judging;                   /* Disarmed, CT_CLOSE_PENDING. */
     bool expired;                   /* By force. */
     bool idle;                      /* Withdrawn; wait for READY. */
     bool flushed;                   /* Withdraw once. */
+    bool news;                      /* Others may depend on what changed. */
+    bool obj_outdated;              /* Installed with other metadata. */
+    uint8_t checked;                /* enum offload_reason that was told to
+                                     * those that wait for it. */
     uint8_t reason[2];              /* enum offload_reason, by direction. */
-    uint8_t blocked_reason[2];      /* Why additions failed, by direction. */
+    uint8_t blocked_reason[2];      /* Why additions failed or were refused,
+                                     * by direction. */
     const char *blocked_why[2];     /* The NIC's words about that, or null. */
     uint8_t n_failed;               /* Failed additions in a row. */
     long long int blocked_ms[2];    /* Not tried again before this time. */
+    long long int obj_blocked_ms;   /* The same for 'obj'. */
     long long int margin_ms;        /* Looked at so long before it expires. */
 
     struct offload_nic *onic;       /* Whose 'n_conns' counts it, or null. */
     struct nic_obj obj;             /* Module mode. */
     struct ovs_list paths;          /* Of struct conn_path. */
+    struct ovs_list memberships;    /* Of struct conn_member. */
     struct ovs_list waits;          /* Of struct conn_wait. */
+    struct ovs_list tuple_waits;    /* Of struct tuple_wait. */
 
     struct retired_path *retired[2]; /* By direction, or null. */
 
@@ -217,8 +299,27 @@ void tracked_conn_timeout(struct tracked_conn *);
 void tracked_conn_settle(struct tracked_conn *);
 void tracked_conn_free(struct tracked_conn *);
 
-/* Forgets retired paths whose time is over. */
-void retired_paths_expire(struct engine *);
+/* Returns true if something of 'tc' may be in a NIC. */
+bool tracked_conn_is_installed(const struct tracked_conn *tc);
+
+/* Returns true if 'n' connections more may be armed for 'onic'. */
+bool tracked_conn_has_room(const struct engine *, const struct offload_nic *,
+                           size_t n);
+
+/* Returns REASON_NONE if 'tc' is armed, after trying to arm it. */
+enum offload_reason tracked_conn_arm(struct tracked_conn *tc,
+                                     struct offload_nic *);
+
+/* Stores in '*tuple' what ct(nat) makes of packets of direction 'dir'. */
+void tracked_conn_get_translated(const struct tracked_conn *tc, int dir,
+                                 struct nic_tuple *tuple);
+
+/* Counts what NICs carried. */
+void tracked_conn_account(struct tracked_conn *, int dir, uint64_t packets,
+                          uint64_t bytes, long long int used_ms);
+
+/* Says whether the connection itself should be in the NIC, in module mode. */
+void conn_obj_update(struct tracked_conn *);
 
 /* An object of the connection changed its state. */
 void tracked_conn_obj_changed(struct tracked_conn *, struct nic_obj *);
@@ -237,6 +338,42 @@ enum offload_reason tracked_conn_get_reason(const struct tracked_conn *,
 
 /* Returns a word for the state of the connection, as commands show it. */
 const char *tracked_conn_state_name(const struct tracked_conn *);
+
+/* Connections by tuple (conn-index.c). */
+
+void conn_index_insert(struct tracked_conn *);
+void conn_index_remove(struct tracked_conn *);
+
+struct tracked_conn *conn_index_find_id(const struct engine *, uint64_t id);
+
+/* Returns the connection that conntrack finds in 'zone' for packets of
+ * 'tuple', of the datapath and protocols of 'like', and stores their direction
+ * in '*dir'.  Null if there is none. */
+struct tracked_conn *conn_index_find(const struct tracked_conn *like,
+                                     uint16_t zone,
+                                     const struct nic_tuple *tuple, int *dir);
+
+/* Returns true if there is a connection in 'zone' with 'tuple' in the original
+ * direction, of the datapath and protocols of 'like', whatever its state. */
+bool conn_index_has(const struct tracked_conn *like, uint16_t zone,
+                    const struct nic_tuple *tuple);
+
+/* Returns another connection with a tuple of 'tc' of which something may still
+ * be in a NIC, or null. */
+struct tracked_conn *conn_index_find_predecessor(
+    const struct tracked_conn *tc);
+
+/* 'tc' left the NIC: makes dirty who waited for that. */
+void conn_index_wake_successors(const struct tracked_conn *tc);
+
+/* 'tc' would like to know when something changes about the connection that
+ * conntrack finds, or does not find yet, in 'zone' for 'tuple'. */
+void conn_index_wait(struct tracked_conn *tc, uint16_t zone,
+                     const struct nic_tuple *tuple);
+void conn_index_clear_waits(struct tracked_conn *tc);
+
+/* Something about 'tc' changed: makes dirty who waits for it. */
+void conn_index_wake_waiters(const struct tracked_conn *tc);
 
 /* Handles everything in the queues, until they are empty.  Afterwards, and
  * until the caller is quiescent, pointers to connections are valid (see

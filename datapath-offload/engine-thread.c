@@ -7,6 +7,7 @@
 
 #include "engine.h"
 #include "latch.h"
+#include "lib/egress.h"
 #include "openvswitch/poll-loop.h"
 #include "ovs-atomic.h"
 #include "ovs-rcu.h"
@@ -40,6 +41,7 @@ engine_thread_main(void *thread_)
 
     for (;;) {
         long long int now_ms = time_msec();
+        uint64_t egress_seqno;
         long long int wake_ms;
         bool settled, exit;
 
@@ -49,6 +51,7 @@ engine_thread_main(void *thread_)
         }
 
         latch_poll(&thread->wakeup);
+        egress_seqno = seq_read(egress_seq());
         engine_lock(engine);
         wake_ms = engine_step(engine, now_ms);
         settled = engine_is_settled(engine);
@@ -60,6 +63,7 @@ engine_thread_main(void *thread_)
 
         if (wake_ms > now_ms && engine_may_sleep(engine)) {
             latch_wait(&thread->wakeup);
+            seq_wait(egress_seq(), egress_seqno);
             poll_timer_wait_until(wake_ms);
             poll_block();
         } else {

@@ -29,7 +29,7 @@ struct megaflow_event {
     uint32_t dp;
     ovs_u128 ufid;                  /* PUT, DEL. */
     odp_port_t in_port;             /* FLUSH. */
-    struct megaflow_program program; /* PUT. */
+    struct megaflow_program program; /* PUT; owned until the mirror has it. */
     struct match match;             /* PUT; not allocated otherwise. */
 };
 
@@ -83,8 +83,10 @@ engine_create(const struct engine_conn_ops *conn_ops, long long int now_ms)
     ovs_list_init(&engine->nics);
     hmap_init(&engine->ports);
     hmap_init(&engine->paths);
+    hmap_init(&engine->egress_ids);
     hmap_init(&engine->conns_by_id);
     hmap_init(&engine->conns_by_tuple);
+    hmap_init(&engine->tuple_waits);
     ovs_list_init(&engine->failed_rules);
     ovs_list_init(&engine->dirty);
     ovs_list_init(&engine->retired);
@@ -266,6 +268,7 @@ reconsider_unoffloaded(struct engine *engine)
     HMAP_FOR_EACH (tc, id_node, &engine->conns_by_id) {
         if (tc->reason[0] != REASON_NONE || tc->reason[1] != REASON_NONE) {
             memset(tc->blocked_ms, 0, sizeof tc->blocked_ms);
+            tc->obj_blocked_ms = 0;
             tc->n_failed = 0;
             tracked_conn_mark_dirty(tc);
         }
@@ -277,12 +280,24 @@ static bool
 path_uses_port(const struct path *path, uint32_t dp, odp_port_t odp_port)
 {
     const struct megaflow *first = path->stages[0].flow;
-    const struct megaflow *last = path->stages[path->n_stages - 1].flow;
 
-    return (first->dp == dp
-            && (first->slot->in_port == odp_port
-                || (last->program.end == MEGAFLOW_OUTPUT
-                    && last->program.out_port == odp_port)));
+    if (first->dp != dp) {
+        return false;
+    } else if (first->slot->in_port == odp_port) {
+        return true;
+    }
+    for (size_t i = 0; i < path->n_stages; i++) {
+        const struct megaflow *flow = path->stages[i].flow;
+        const struct megaflow_program *program = &flow->program;
+
+        for (size_t j = 0; j < program->n_ops; j++) {
+            if (program->ops[j].type == MEGAFLOW_OP_OUTPUT
+                && program->ops[j].port == odp_port) {
+                return true;
+            }
+        }
+    }
+    return false;
 }
 
 /* Something that paths were compiled with has changed: 'onic' if it is not
@@ -300,6 +315,82 @@ kill_paths(struct engine *engine, const struct offload_nic *onic, uint32_t dp,
             path_release(engine, path);
         }
     }
+}
+
+/* Returns true if an action of 'path' is lb_output(id). */
+static bool
+path_uses_egress(const struct path *path, uint32_t id)
+{
+    for (size_t i = 0; i < path->n_stages; i++) {
+        const struct megaflow_program *program;
+
+        program = &path->stages[i].flow->program;
+        for (size_t j = 0; j < program->n_ops; j++) {
+            if (program->ops[j].type == MEGAFLOW_OP_LB_OUTPUT
+                && program->ops[j].id == id) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+struct egress_change {
+    struct engine *engine;
+    struct offload_nic *onic;
+    bool any;
+};
+
+/* Rules of 'onic' may, or must not, name the egress of 'id' any more. */
+static void
+egress_changed(uint32_t id, void *change_)
+{
+    struct egress_change *change = change_;
+    struct engine *engine = change->engine;
+    struct path *path;
+
+    HMAP_FOR_EACH_SAFE (path, node, &engine->paths) {
+        if (path->onic == change->onic && path_uses_egress(path, id)) {
+            path_kill(engine, path);
+            path_release(engine, path);
+        }
+    }
+    change->any = true;
+}
+
+static void
+run_egress(struct engine *engine)
+{
+    struct egress_change change = { .engine = engine };
+    struct offload_nic *onic;
+
+    LIST_FOR_EACH (onic, node, &engine->nics) {
+        change.onic = onic;
+        egress_view_run(onic->egress, engine->now_ms, egress_changed,
+                        &change);
+    }
+    if (change.any) {
+        reconsider_unoffloaded(engine);
+    }
+}
+
+/* The ports of 'onic' have changed. */
+static void
+set_egress_ports(struct engine *engine, struct offload_nic *onic)
+{
+    struct egress_nic_port *ports;
+    const struct offload_port *port;
+    size_t n = 0;
+
+    ports = xmalloc(MAX(hmap_count(&engine->ports), 1) * sizeof *ports);
+    HMAP_FOR_EACH (port, node, &engine->ports) {
+        if (port->onic == onic) {
+            ports[n].odp_port = port->odp_port;
+            ports[n++].id = port->id;
+        }
+    }
+    egress_view_set_ports(onic->egress, ports, n);
+    free(ports);
 }
 
 static void
@@ -349,21 +440,32 @@ fill_op(const struct nic_obj *obj, struct nic_op *op, void *engine OVS_UNUSED)
         const struct conn_path *cp = CONTAINER_OF(obj, struct conn_path, obj);
 
         op->rule.template = cp->path->template;
-        op->rule.values.tuple = cp->conn->tuple[cp->dir];
+        conn_path_get_values(cp, &op->rule.values);
     } else if (obj->kind == NIC_OBJ_MODULE_RULE) {
         const struct module_rule *rule = CONTAINER_OF(obj, struct module_rule,
                                                       obj);
 
         op->rule.template = rule->template;
+        memset(&op->rule.values, 0, sizeof op->rule.values);
     } else {
         const struct tracked_conn *tc = CONTAINER_OF(obj, struct tracked_conn,
                                                      obj);
 
+        memset(&op->conn, 0, sizeof op->conn);
         op->conn.dl_type = tc->dl_type;
         op->conn.nw_proto = tc->nw_proto;
         op->conn.zone = tc->zone;
-        op->conn.tuple[0] = tc->tuple[0];
-        op->conn.tuple[1] = tc->tuple[1];
+        op->conn.mark = tc->mark;
+        op->conn.label = tc->label;
+        for (int dir = 0; dir < 2; dir++) {
+            op->conn.tuple[dir] = tc->tuple[dir];
+            op->conn.nat_parts[dir] = tc->nat_parts[dir];
+            op->conn.nat_state[dir] = tc->nat_state[dir];
+            if (tc->nat_parts[dir]) {
+                tracked_conn_get_translated(tc, dir,
+                                            &op->conn.translated[dir]);
+            }
+        }
     }
 }
 
@@ -371,28 +473,17 @@ static void
 account(struct nic_obj *obj, int dir, uint64_t packets, uint64_t bytes,
         long long int used_ms, void *engine OVS_UNUSED)
 {
-    struct tracked_conn *tc;
-
     if (obj->kind == NIC_OBJ_MODULE_RULE) {
         struct module_rule *rule = CONTAINER_OF(obj, struct module_rule, obj);
 
         megaflow_credit(rule->flow, packets, bytes, used_ms);
-        return;
     } else if (obj->kind == NIC_OBJ_FLAT_RULE) {
-        struct conn_path *cp = CONTAINER_OF(obj, struct conn_path, obj);
-
-        for (size_t i = 0; i < cp->path->n_stages; i++) {
-            megaflow_credit(cp->path->stages[i].flow, packets, bytes,
-                               used_ms);
-        }
-        tc = cp->conn;
-        dir = cp->dir;
+        conn_path_account(CONTAINER_OF(obj, struct conn_path, obj), packets,
+                          bytes, used_ms);
     } else {
-        tc = CONTAINER_OF(obj, struct tracked_conn, obj);
+        tracked_conn_account(CONTAINER_OF(obj, struct tracked_conn, obj), dir,
+                             packets, bytes, used_ms);
     }
-    tc->carried[dir].packets += packets;
-    tc->carried[dir].bytes += bytes;
-    tc->used_ms = MAX(tc->used_ms, used_ms);
 }
 
 static void
@@ -429,6 +520,7 @@ engine_add_nic(struct engine *engine, struct nic *nic, long long int now_ms)
     engine->now_ms = now_ms;
     set_mode(engine, onic);
     ovs_list_push_back(&engine->nics, &onic->node);
+    egress_ids_add_nic(engine, onic);
 }
 
 void
@@ -458,6 +550,9 @@ engine_begin_remove_nic(struct engine *engine, struct nic *nic,
             engine_clear_port(engine, port->dp, port->odp_port, now_ms);
         }
     }
+    if (onic) {
+        egress_ids_remove_nic(engine, onic);
+    }
 }
 
 bool
@@ -471,11 +566,13 @@ engine_finish_remove_nic(struct engine *engine, struct nic *nic, bool force,
         if (force) {
             engine_drain(engine);
             offload_nic_forget(onic, now_ms);
+            run_egress(engine);
             while (!ovs_list_is_empty(&engine->dirty)) {
                 engine_recompute_dirty(engine);
             }
         }
         if (!offload_nic_is_settled(onic) || onic->n_present
+            || egress_view_count(onic->egress)
             || onic->n_conns || !ovs_list_is_empty(&engine->dirty)) {
             return false;
         }
@@ -492,6 +589,7 @@ engine_set_port(struct engine *engine, uint32_t dp, odp_port_t odp_port,
 {
     struct offload_nic *onic = engine_find_nic(engine, nic);
     struct offload_port *port = engine_find_port(engine, dp, odp_port);
+    struct offload_nic *old = port ? port->onic : NULL;
 
     ovs_assert(onic);
     engine->now_ms = now_ms;
@@ -513,6 +611,10 @@ engine_set_port(struct engine *engine, uint32_t dp, odp_port_t odp_port,
     port->onic = onic;
     port->id = id;
     port->ct_offload = ct_offload;
+    set_egress_ports(engine, onic);
+    if (old && old != onic) {
+        set_egress_ports(engine, old);
+    }
     reconsider_unoffloaded(engine);
 }
 
@@ -524,9 +626,12 @@ engine_clear_port(struct engine *engine, uint32_t dp, odp_port_t odp_port,
 
     engine->now_ms = now_ms;
     if (port) {
+        struct offload_nic *onic = port->onic;
+
         hmap_remove(&engine->ports, &port->node);
         free(port->name);
         free(port);
+        set_egress_ports(engine, onic);
         kill_paths(engine, NULL, dp, odp_port);
     }
 }
@@ -549,18 +654,26 @@ static void
 remove_megaflow(struct engine *engine, struct megaflow *flow)
 {
     path_kill_all(engine, flow);
+    egress_ids_unref(engine, &flow->program);
     mf_mirror_remove(&engine->mirror, flow, engine->now_ms);
 }
 
 static void
-put_megaflow(struct engine *engine, const struct megaflow_event *event)
+put_megaflow(struct engine *engine, struct megaflow_event *event)
 {
     struct megaflow *flow = mf_mirror_find(&engine->mirror, event->dp,
                                            &event->ufid);
     bool added;
 
     if (flow) {
+        if (megaflow_is_unchanged(flow, &event->match, &event->program)) {
+            return;
+        }
         path_kill_all(engine, flow);
+    }
+    egress_ids_ref(engine, &event->program);
+    if (flow) {
+        egress_ids_unref(engine, &flow->program);
     }
     flow = mf_mirror_put(&engine->mirror, event->dp, &event->ufid,
                          &event->match, &event->program, &added);
@@ -587,6 +700,7 @@ handle_mf_event(struct engine *engine, struct megaflow_event *event)
     switch (event->type) {
     case MEGAFLOW_PUT:
         put_megaflow(engine, event);
+        megaflow_program_destroy(&event->program);
         break;
     case MEGAFLOW_DEL:
         flow = mf_mirror_find(&engine->mirror, event->dp, &event->ufid);
@@ -659,6 +773,7 @@ engine_step(struct engine *engine, long long int now_ms)
         offload_nic_poll(onic, now_ms);
         offload_nic_read_stats(onic, now_ms);
     }
+    run_egress(engine);
     timer_wheel_run(&engine->wheel, now_ms, timer_fired, engine);
     engine_recompute_dirty(engine);
     wake_ms = MIN(wake_ms, module_rules_retry(engine));
@@ -713,11 +828,13 @@ engine_destroy(struct engine *engine)
         tracked_conn_free(tc);
     }
     mf_mirror_destroy(&engine->mirror);
+    egress_ids_destroy(engine);
     timer_wheel_destroy(&engine->wheel);
     hmap_destroy(&engine->ports);
     hmap_destroy(&engine->paths);
     hmap_destroy(&engine->conns_by_id);
     hmap_destroy(&engine->conns_by_tuple);
+    hmap_destroy(&engine->tuple_waits);
     mpsc_queue_destroy(&engine->ct_queue);
     mpsc_queue_destroy(&engine->mf_queue);
     ovs_mutex_destroy(&engine->mutex);

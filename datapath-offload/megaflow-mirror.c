@@ -42,6 +42,8 @@ index_fields(void)
         memset(&wc, 0, sizeof wc);
         WC_MASK_FIELD(&wc, ct_state);
         WC_MASK_FIELD(&wc, ct_zone);
+        WC_MASK_FIELD(&wc, ct_mark);
+        WC_MASK_FIELD(&wc, ct_label);
         WC_MASK_FIELD(&wc, dl_src);
         WC_MASK_FIELD(&wc, dl_dst);
         WC_MASK_FIELD(&wc, dl_type);
@@ -83,6 +85,7 @@ megaflow_free(struct megaflow *flow)
 {
     ovs_mutex_destroy(&flow->mutex);
     minimatch_destroy(&flow->match);
+    megaflow_program_destroy(&flow->program);
     free(flow->shares);
     free(flow);
 }
@@ -107,6 +110,7 @@ mf_mirror_get_slot(struct mf_mirror *mirror, uint32_t dp, odp_port_t in_port,
     slot->recirc_id = recirc_id;
     ovs_list_init(&slot->subtables);
     ovs_list_init(&slot->dead);
+    ovs_list_init(&slot->rewriters);
     ovs_list_init(&slot->waiters);
     hmap_insert(&mirror->slots, &slot->node, hash);
     return slot;
@@ -232,10 +236,25 @@ remove_from_table(struct megaflow *flow)
     flow->table = NULL;
 }
 
+/* Gives 'flow' the operations of 'program', which is left without. */
+static void
+set_program(struct megaflow *flow, struct megaflow_program *program)
+{
+    megaflow_program_destroy(&flow->program);
+    flow->program = *program;
+    program->ops = NULL;
+    program->n_ops = 0;
+
+    ovs_list_remove(&flow->rewriter_node);
+    ovs_list_init(&flow->rewriter_node);
+    if (megaflow_program_rewrites_early(&flow->program)) {
+        ovs_list_push_back(&flow->slot->rewriters, &flow->rewriter_node);
+    }
+}
+
 static struct megaflow *
 mf_mirror_add(struct mf_mirror *mirror, uint32_t dp, const ovs_u128 *ufid,
-              const struct match *match,
-              const struct megaflow_program *program)
+              const struct match *match, struct megaflow_program *program)
 {
     struct megaflow *flow = xzalloc(sizeof *flow);
 
@@ -246,7 +265,8 @@ mf_mirror_add(struct mf_mirror *mirror, uint32_t dp, const ovs_u128 *ufid,
     flow->dp = dp;
     flow->ufid = *ufid;
     minimatch_init(&flow->match, match);
-    flow->program = *program;
+    ovs_list_init(&flow->rewriter_node);
+    set_program(flow, program);
     ovs_list_init(&flow->stages);
     flow->live = true;
     atomic_init(&flow->n_installed, 0);
@@ -283,10 +303,29 @@ narrow_match(struct megaflow *flow, const struct match *match)
     }
 }
 
+bool
+megaflow_is_unchanged(const struct megaflow *flow, const struct match *match,
+                      const struct megaflow_program *program)
+{
+    struct flow_wildcards wc;
+
+    if (!megaflow_program_equal(&flow->program, program)) {
+        return false;
+    }
+    minimask_expand(flow->match.mask, &wc);
+    for (size_t i = 0; i < FLOW_U64S; i++) {
+        if (flow_u64s_const(&match->wc.masks)[i]
+            & ~flow_u64s(&wc.masks)[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
 struct megaflow *
 mf_mirror_put(struct mf_mirror *mirror, uint32_t dp, const ovs_u128 *ufid,
-              const struct match *match_,
-              const struct megaflow_program *program, bool *addedp)
+              const struct match *match_, struct megaflow_program *program,
+              bool *addedp)
 {
     struct megaflow *flow = mf_mirror_find(mirror, dp, ufid);
     struct match match;
@@ -305,7 +344,7 @@ mf_mirror_put(struct mf_mirror *mirror, uint32_t dp, const ovs_u128 *ufid,
     }
     ovs_assert(ovs_list_is_empty(&flow->stages));
     narrow_match(flow, &match);
-    flow->program = *program;
+    set_program(flow, program);
     return flow;
 }
 
@@ -320,6 +359,8 @@ mf_mirror_remove(struct mf_mirror *mirror, struct megaflow *flow,
     flow->died_ms = now_ms;
     cmap_remove(&mirror->by_ufid, &flow->ufid_node, ufid_hash(&flow->ufid));
     remove_from_table(flow);
+    ovs_list_remove(&flow->rewriter_node);
+    ovs_list_init(&flow->rewriter_node);
     ovs_list_push_back(&flow->slot->dead, &flow->dead_node);
     mirror->n_flows--;
 }

@@ -72,6 +72,7 @@ struct megaflow {
     struct cmap_node ufid_node;     /* In mirror's 'by_ufid', if 'live'. */
     struct hmap_node table_node;    /* In subtable's 'flows', if 'live'. */
     struct ovs_list dead_node;      /* In slot's 'dead', if not 'live'. */
+    struct ovs_list rewriter_node;  /* In slot's 'rewriters', or empty. */
     struct mf_mirror *mirror;
     struct mf_slot *slot;
     struct mf_subtable *table;  /* Null if not 'live'. */
@@ -114,6 +115,8 @@ struct mf_slot {
     uint32_t recirc_id;
     struct ovs_list subtables;      /* Of struct mf_subtable. */
     struct ovs_list dead;           /* Of dead struct megaflow. */
+    struct ovs_list rewriters;      /* Of live struct megaflow of which
+                                     * megaflow_program_rewrites_early(). */
     struct ovs_list waiters;        /* The engine's: who would like to know
                                      * about new megaflows. */
 };
@@ -142,7 +145,8 @@ void mf_mirror_release_slot(struct mf_mirror *, struct mf_slot *slot);
 
 /* Adds the megaflow, or changes the actions of the one with this 'ufid'.
  * Returns it; sets '*addedp' to true if it was added.  No path may go through
- * the one that is changed.
+ * the one that is changed.  Takes over what 'program' owns, which is left
+ * without operations.
  *
  * OVS's ufid covers the masked values but not the masks, and a change may come
  * with another mask than the datapath has, or from another copy.  What matches
@@ -151,7 +155,13 @@ void mf_mirror_release_slot(struct mf_mirror *, struct mf_slot *slot);
  * Bits of 'match->flow' that are not masked do not matter. */
 struct megaflow *mf_mirror_put(struct mf_mirror *, uint32_t dp,
                                const ovs_u128 *ufid, const struct match *,
-                               const struct megaflow_program *, bool *addedp);
+                               struct megaflow_program *program,
+                               bool *addedp);
+
+/* Returns true if mf_mirror_put() of 'match' and 'program' with the ufid of
+ * 'flow' would change nothing. */
+bool megaflow_is_unchanged(const struct megaflow *flow, const struct match *,
+                           const struct megaflow_program *);
 
 /* Makes 'flow' dead.  No path goes through it any more. */
 void mf_mirror_remove(struct mf_mirror *, struct megaflow *flow,

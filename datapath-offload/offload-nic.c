@@ -34,6 +34,7 @@ offload_nic_create(struct nic *nic, const struct offload_nic_ops *ops,
     nic->class->get_caps(nic, &onic->caps);
     onic->ops = ops;
     onic->aux = aux;
+    onic->egress = egress_view_create(nic);
     ovs_list_init(&onic->adds);
     ovs_list_init(&onic->dels);
     ovs_list_init(&onic->present);
@@ -46,6 +47,7 @@ offload_nic_destroy(struct offload_nic *onic)
 {
     if (onic) {
         ovs_assert(offload_nic_is_settled(onic) && !onic->n_present);
+        egress_view_destroy(onic->egress);
         free(onic);
     }
 }
@@ -261,6 +263,9 @@ offload_nic_poll(struct offload_nic *onic, long long int now_ms)
                           onic->nic->name, onic->n_present + onic->n_pending);
                 onic->n_resets++;
                 offload_nic_forget(onic, now_ms);
+            } else if (completions[i].type == NIC_OP_EGRESS_ADD
+                       || completions[i].type == NIC_OP_EGRESS_DEL) {
+                egress_view_complete(onic->egress, &completions[i], now_ms);
             } else {
                 complete_op(onic, &completions[i], now_ms);
             }
@@ -325,6 +330,7 @@ offload_nic_forget(struct offload_nic *onic, long long int now_ms)
     struct ovs_list lost = OVS_LIST_INITIALIZER(&lost);
 
     onic->n_pending = 0;
+    egress_view_forget(onic->egress);
 
     ovs_list_push_back_all(&lost, &onic->present);
     ovs_list_push_back_all(&lost, &onic->pending);
@@ -431,6 +437,7 @@ offload_nic_wake_ms(const struct offload_nic *onic, long long int now_ms)
 {
     long long int wake_ms = onic->nic->class->wake_ms(onic->nic, now_ms);
 
+    wake_ms = MIN(wake_ms, MAX(egress_view_wake_ms(onic->egress), now_ms));
     if (!ovs_list_is_empty(&onic->dels)
         || (!ovs_list_is_empty(&onic->adds)
             && onic->n_pending < OFFLOAD_NIC_MAX_PENDING)) {
@@ -451,5 +458,6 @@ bool
 offload_nic_is_settled(const struct offload_nic *onic)
 {
     return (!onic->n_pending && ovs_list_is_empty(&onic->adds)
-            && ovs_list_is_empty(&onic->dels));
+            && ovs_list_is_empty(&onic->dels)
+            && egress_view_is_settled(onic->egress));
 }

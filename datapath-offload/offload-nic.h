@@ -30,6 +30,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include "egress-view.h"
 #include "lib/nic.h"
 #include "openvswitch/list.h"
 #include "reason.h"
@@ -96,9 +97,11 @@ struct offload_nic {
     struct nic *nic;
     struct nic_caps caps;
     bool module;                    /* Mode in use: module or flat. */
+    bool leaving;                   /* The engine's: it is being removed. */
     const struct offload_nic_ops *ops;
     void *aux;
 
+    struct egress_view *egress;     /* Where lb_output() leads. */
     struct ovs_list adds;           /* Objects to add. */
     struct ovs_list dels;           /* Objects to delete. */
     struct ovs_list present;        /* Objects that are PRESENT; the one whose

@@ -28,6 +28,9 @@ path_hash(const struct offload_nic *onic, const struct path_chain *chain,
     for (size_t i = 0; i < chain->n; i++) {
         hash = hash_pointer(chain->flows[i], hash);
     }
+    for (size_t i = 0; i < chain->n_cts; i++) {
+        hash = hash_add(hash, chain->cts[i].parts);
+    }
     return hash_int((OVS_FORCE uint16_t) dl_type, hash);
 }
 
@@ -36,9 +39,14 @@ path_is(const struct path *path, const struct offload_nic *onic,
         const struct path_chain *chain, ovs_be16 dl_type, uint8_t nw_proto)
 {
     if (path->onic != onic || path->module != onic->module
-        || path->n_stages != chain->n || path->dl_type != dl_type
-        || path->nw_proto != nw_proto) {
+        || path->n_stages != chain->n || path->n_cts != chain->n_cts
+        || path->dl_type != dl_type || path->nw_proto != nw_proto) {
         return false;
+    }
+    for (size_t i = 0; i < chain->n_cts; i++) {
+        if (path->parts[i] != chain->cts[i].parts) {
+            return false;
+        }
     }
     for (size_t i = 0; i < chain->n; i++) {
         if (path->stages[i].flow != chain->flows[i]) {
@@ -66,6 +74,27 @@ resolve_port(odp_port_t odp_port, void *ctx_)
             ? port->id : NIC_PORT_NONE);
 }
 
+static enum offload_reason
+resolve_egress(uint32_t id, uint64_t *handle, void *ctx_)
+{
+    const struct port_ctx *ctx = ctx_;
+    const char *why;
+
+    switch (egress_view_get(ctx->onic->egress, id, handle, &why)) {
+    case EGRESS_VIEW_READY:
+        return REASON_NONE;
+    case EGRESS_VIEW_PENDING:
+        return REASON_PENDING;
+    case EGRESS_VIEW_UNKNOWN:
+        return REASON_BOND;
+    case EGRESS_VIEW_UNREACHABLE:
+        return REASON_UNREACHABLE;
+    case EGRESS_VIEW_REFUSED:
+    default:
+        return REASON_NIC_REFUSED;
+    }
+}
+
 /* Rules of module mode. */
 
 static void
@@ -81,15 +110,21 @@ module_rule_free(struct module_rule *rule)
 }
 
 /* Takes a share in the rule of 'flow', created if necessary.  Returns
- * REASON_NONE or what is in the way. */
+ * REASON_NONE or what is in the way, and then, if it is the NIC that says so,
+ * its words in '*nic_says'. */
 static enum offload_reason
 module_rule_get(struct engine *engine, struct offload_nic *onic,
-                struct megaflow *flow)
+                struct megaflow *flow, const char **nic_says)
 {
     struct port_ctx ctx = {
         .engine = engine,
         .onic = onic,
         .dp = flow->dp,
+    };
+    const struct path_resolver resolver = {
+        .port = resolve_port,
+        .egress = resolve_egress,
+        .aux = &ctx,
     };
     struct module_rule *rule = flow->rule;
     struct nic_template *template;
@@ -104,11 +139,12 @@ module_rule_get(struct engine *engine, struct offload_nic *onic,
         return REASON_PENDING;
     }
 
-    template = path_compile_module(flow, resolve_port, &ctx, &reason);
+    template = path_compile_module(flow, &resolver, &reason);
     if (!template) {
         return reason;
     }
-    if (onic->nic->class->check_template(onic->nic, template)) {
+    *nic_says = onic->nic->class->check_template(onic->nic, template);
+    if (*nic_says) {
         nic_template_unref(template);
         return REASON_NIC_REFUSED;
     }
@@ -201,12 +237,14 @@ module_rules_retry(struct engine *engine)
 struct path *
 path_get(struct engine *engine, struct offload_nic *onic,
          const struct path_chain *chain, ovs_be16 dl_type, uint8_t nw_proto,
-         enum offload_reason *reason, const struct megaflow **culprit)
+         enum offload_reason *reason, const char **nic_says)
 {
     uint32_t hash = path_hash(onic, chain, dl_type, nw_proto);
     struct nic_template *template = NULL;
+    int byte_deltas[PATH_MAX_STAGES];
     struct path *path;
 
+    *nic_says = NULL;
     HMAP_FOR_EACH_WITH_HASH (path, node, hash, &engine->paths) {
         if (path_is(path, onic, chain, dl_type, nw_proto)) {
             return path;
@@ -215,9 +253,9 @@ path_get(struct engine *engine, struct offload_nic *onic,
 
     if (onic->module) {
         for (size_t i = 0; i < chain->n; i++) {
-            *reason = module_rule_get(engine, onic, chain->flows[i]);
+            *reason = module_rule_get(engine, onic, chain->flows[i],
+                                      nic_says);
             if (*reason != REASON_NONE) {
-                *culprit = chain->flows[i];
                 while (i--) {
                     module_rule_put(engine, chain->flows[i]);
                 }
@@ -230,13 +268,20 @@ path_get(struct engine *engine, struct offload_nic *onic,
             .onic = onic,
             .dp = chain->flows[0]->dp,
         };
+        const struct path_resolver resolver = {
+            .port = resolve_port,
+            .egress = resolve_egress,
+            .aux = &ctx,
+        };
+        const struct megaflow *culprit;
 
-        template = path_compile_flat(chain, dl_type, nw_proto, resolve_port,
-                                     &ctx, reason, culprit);
+        template = path_compile_flat(chain, dl_type, nw_proto, &resolver,
+                                     byte_deltas, reason, &culprit);
         if (!template) {
             return NULL;
         }
-        if (onic->nic->class->check_template(onic->nic, template)) {
+        *nic_says = onic->nic->class->check_template(onic->nic, template);
+        if (*nic_says) {
             nic_template_unref(template);
             *reason = REASON_NIC_REFUSED;
             return NULL;
@@ -251,12 +296,17 @@ path_get(struct engine *engine, struct offload_nic *onic,
     path->nw_proto = nw_proto;
     path->template = template;
     ovs_list_init(&path->uses);
+    path->n_cts = chain->n_cts;
+    for (size_t i = 0; i < chain->n_cts; i++) {
+        path->parts[i] = chain->cts[i].parts;
+    }
     path->n_stages = chain->n;
     for (size_t i = 0; i < chain->n; i++) {
         struct path_stage *stage = &path->stages[i];
 
         stage->path = path;
         stage->flow = chain->flows[i];
+        stage->byte_delta = path->module ? 0 : byte_deltas[i];
         stage->flow->n_paths++;
         ovs_list_push_back(&stage->flow->stages, &stage->node);
     }

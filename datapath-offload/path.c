@@ -3,23 +3,116 @@
 #include <config.h>
 #include "path.h"
 
-#include "odp-util.h"
+#include <string.h>
+
 #include "packets.h"
+#include "path-private.h"
 #include "util.h"
 
 /* State of an established connection after ct(). */
 #define EST_STATE (CS_TRACKED | CS_ESTABLISHED)
 
-void
-path_probe_init(struct flow_probe *probe, const struct path_subject *subject)
+/* What is known of the packets on their way. */
+struct packet {
+    /* As they are now.  'vlans' follow from the next three members. */
+    struct flow_probe now;
+    union flow_vlan_hdr tag[FLOW_MAX_VLAN_HEADERS];     /* As received... */
+    union flow_vlan_hdr tag_known[FLOW_MAX_VLAN_HEADERS]; /* ...these bits. */
+    struct path_tags tags;
+
+    /* Bits of 'now', 'vlans' aside, that are not those received any more. */
+    struct flow set;
+
+    /* The packet was rewritten before ct(): what is known comes from megaflows
+     * alone until the first ct(), which saw what the subject says. */
+    bool backward;
+    enum offload_reason deferred;   /* To be said if it is the subject's. */
+    struct flow_probe received;     /* If 'backward'. */
+    struct flow sent, sent_set;     /* 'now.flow' and 'set' at the last output
+                                     * that saw another tuple than received, if
+                                     * 'backward'. */
+    bool has_sent;
+
+    /* Ethernet header, tags or tuple were set, and there was no ct() yet. */
+    bool rewritten;
+
+    /* What the last ct() found, if 'tracked'. */
+    bool tracked;
+    uint16_t zone;
+    struct path_conn conn;
+    bool natted;                    /* By ct() in 'zone'. */
+    bool tuple_set;                 /* By an action since then. */
+
+    bool changed;                   /* The tuple is not the one received. */
+};
+
+struct compose_ctx {
+    struct mf_mirror *mirror;
+    const struct path_subject *subject;
+    struct flow_probe view;         /* Packets as the subject's ct() saw
+                                     * them. */
+    struct path_set *set;
+    struct path_chain chain;        /* So far. */
+};
+
+/* Sets 'parts' of the tuple of 'flow' to those of 'tuple'. */
+static void
+set_tuple(struct flow *flow, ovs_be16 dl_type, const struct nic_tuple *tuple,
+          unsigned int parts)
+{
+    if (parts & NIC_TUPLE_SRC) {
+        if (dl_type == htons(ETH_TYPE_IP)) {
+            flow->nw_src = tuple->src.ipv4;
+        } else {
+            flow->ipv6_src = tuple->src.ipv6;
+        }
+        flow->tp_src = tuple->tp_src;
+    }
+    if (parts & NIC_TUPLE_DST) {
+        if (dl_type == htons(ETH_TYPE_IP)) {
+            flow->nw_dst = tuple->dst.ipv4;
+        } else {
+            flow->ipv6_dst = tuple->dst.ipv6;
+        }
+        flow->tp_dst = tuple->tp_dst;
+    }
+}
+
+static void
+get_tuple(const struct flow *flow, ovs_be16 dl_type, struct nic_tuple *tuple)
+{
+    memset(tuple, 0, sizeof *tuple);
+    if (dl_type == htons(ETH_TYPE_IP)) {
+        tuple->src.ipv4 = flow->nw_src;
+        tuple->dst.ipv4 = flow->nw_dst;
+    } else {
+        tuple->src.ipv6 = flow->ipv6_src;
+        tuple->dst.ipv6 = flow->ipv6_dst;
+    }
+    tuple->tp_src = flow->tp_src;
+    tuple->tp_dst = flow->tp_dst;
+}
+
+/* Makes 'fields' known. */
+static void
+know(struct flow *known, const struct flow *fields)
+{
+    for (size_t i = 0; i < FLOW_U64S; i++) {
+        ((uint64_t *) known)[i] |= flow_u64_value(fields, i);
+    }
+}
+
+/* Stores in 'probe' what is known of packets that were just received,
+ * whatever happens to them before ct(). */
+static void
+init_metadata(struct flow_probe *probe, const struct path_subject *subject)
 {
     struct flow *flow = &probe->flow;
     struct flow *known = &probe->known;
 
     memset(probe, 0, sizeof *probe);
 
-    /* Metadata of a packet that was just received.  dp_hash is left unknown:
-     * a megaflow that matches it is refused. */
+    /* dp_hash is left unknown: a megaflow that matches it is refused. */
     flow->in_port.odp_port = subject->ingress->in_port;
     memset(&known->in_port, 0xff, sizeof known->in_port);
     known->recirc_id = UINT32_MAX;
@@ -27,36 +120,13 @@ path_probe_init(struct flow_probe *probe, const struct path_subject *subject)
     known->pkt_mark = UINT32_MAX;
     known->packet_type = OVS_BE32_MAX;
     memset(&known->tunnel, 0xff, sizeof known->tunnel);
-    known->ct_state = UINT8_MAX;
-    known->ct_zone = UINT16_MAX;
-    known->ct_nw_proto = UINT8_MAX;
-    known->ct_mark = UINT32_MAX;
-    known->ct_label = OVS_U128_MAX;
+    know(known, path_ct_fields());
 
-    flow->dl_src = subject->ingress->dl_src;
-    flow->dl_dst = subject->ingress->dl_dst;
     flow->dl_type = subject->dl_type;
-    memset(&known->dl_src, 0xff, sizeof known->dl_src);
-    memset(&known->dl_dst, 0xff, sizeof known->dl_dst);
     known->dl_type = OVS_BE16_MAX;
-
-    if (subject->dl_type == htons(ETH_TYPE_IP)) {
-        flow->nw_src = subject->tuple->src.ipv4;
-        flow->nw_dst = subject->tuple->dst.ipv4;
-    } else {
-        flow->ipv6_src = subject->tuple->src.ipv6;
-        flow->ipv6_dst = subject->tuple->dst.ipv6;
-    }
-    known->nw_src = known->nw_dst = OVS_BE32_MAX;
-    memset(&known->ipv6_src, 0xff, sizeof known->ipv6_src);
-    memset(&known->ipv6_dst, 0xff, sizeof known->ipv6_dst);
     flow->nw_proto = subject->nw_proto;
     known->nw_proto = UINT8_MAX;
     known->nw_frag = UINT8_MAX;
-    flow->tp_src = subject->tuple->tp_src;
-    flow->tp_dst = subject->tuple->tp_dst;
-    known->tp_src = known->tp_dst = OVS_BE16_MAX;
-
     if (subject->nw_proto == IPPROTO_TCP) {
         flow->tcp_flags = htons(PATH_TCP_FLAGS);
         known->tcp_flags = htons(PATH_TCP_FLAGS_MASK);
@@ -65,89 +135,82 @@ path_probe_init(struct flow_probe *probe, const struct path_subject *subject)
     }
 }
 
-/* Fields that a rule can match, as they are in the packet. */
-static const struct flow *
-wire_fields(void)
+void
+path_probe_init(struct flow_probe *probe, const struct path_subject *subject)
 {
-    static struct ovsthread_once once = OVSTHREAD_ONCE_INITIALIZER;
-    static struct flow_wildcards wc;
+    struct flow *flow = &probe->flow;
+    struct flow *known = &probe->known;
 
-    if (ovsthread_once_start(&once)) {
-        memset(&wc, 0, sizeof wc);
-        WC_MASK_FIELD(&wc, dl_dst);
-        WC_MASK_FIELD(&wc, dl_src);
-        WC_MASK_FIELD(&wc, dl_type);
-        WC_MASK_FIELD(&wc, vlans);
-        WC_MASK_FIELD(&wc, nw_src);
-        WC_MASK_FIELD(&wc, nw_dst);
-        WC_MASK_FIELD(&wc, nw_frag);
-        WC_MASK_FIELD(&wc, nw_tos);
-        WC_MASK_FIELD(&wc, nw_ttl);
-        WC_MASK_FIELD(&wc, nw_proto);
-        WC_MASK_FIELD(&wc, tcp_flags);
-        WC_MASK_FIELD(&wc, tp_src);
-        WC_MASK_FIELD(&wc, tp_dst);
-        ovsthread_once_done(&once);
+    init_metadata(probe, subject);
+    flow->dl_src = subject->ingress->dl_src;
+    flow->dl_dst = subject->ingress->dl_dst;
+    memset(&known->dl_src, 0xff, sizeof known->dl_src);
+    memset(&known->dl_dst, 0xff, sizeof known->dl_dst);
+
+    /* A tag more than OVS looks at would have hidden the IP header. */
+    flow->vlans[0] = subject->ingress->vlan;
+    known->vlans[0].qtag = OVS_BE32_MAX;
+    if (!flow->vlans[0].qtag || flow_vlan_limit < 2) {
+        known->vlans[1].qtag = OVS_BE32_MAX;
     }
-    return &wc.masks;
+
+    set_tuple(flow, subject->dl_type, subject->tuple,
+              NIC_TUPLE_SRC | NIC_TUPLE_DST);
+    /* Addresses of the other family are known to be zero. */
+    know(known, path_tuple_fields());
 }
 
-/* Fields that the pipeline decides.  Composition compares them with what it
- * knows; a NIC with a CT module, with what it has computed. */
-static const struct flow *
-pipeline_fields(void)
+/* Updates 'vlans' of what is known now. */
+static void
+update_tags(struct packet *packet)
 {
-    static struct ovsthread_once once = OVSTHREAD_ONCE_INITIALIZER;
-    static struct flow_wildcards wc;
+    for (size_t pos = 0; pos < FLOW_MAX_VLAN_HEADERS; pos++) {
+        union flow_vlan_hdr *value = &packet->now.flow.vlans[pos];
+        union flow_vlan_hdr *known = &packet->now.known.vlans[pos];
+        size_t idx;
 
-    if (ovsthread_once_start(&once)) {
-        memset(&wc, 0, sizeof wc);
-        WC_MASK_FIELD(&wc, in_port);
-        WC_MASK_FIELD(&wc, recirc_id);
-        WC_MASK_FIELD(&wc, skb_priority);
-        WC_MASK_FIELD(&wc, pkt_mark);
-        WC_MASK_FIELD(&wc, packet_type);
-        WC_MASK_FIELD(&wc, ct_state);
-        WC_MASK_FIELD(&wc, ct_zone);
-        ovsthread_once_done(&once);
-    }
-    return &wc.masks;
-}
-
-/* Returns REASON_NONE if 'flow' matches only fields that are supported. */
-static enum offload_reason
-check_fields(const struct megaflow *flow)
-{
-    const struct flow *wire = wire_fields();
-    const struct flow *pipeline = pipeline_fields();
-    struct flow_wildcards wc;
-    size_t idx;
-
-    minimask_expand(flow->match.mask, &wc);
-    if (wc.masks.ct_mark || !ovs_u128_is_zero(wc.masks.ct_label)) {
-        return REASON_CT_MARK;
-    }
-    FLOWMAP_FOR_EACH_INDEX (idx, flow->match.mask->masks.map) {
-        if (flow_u64_value(&wc.masks, idx)
-            & ~(flow_u64_value(wire, idx) | flow_u64_value(pipeline, idx))) {
-            return REASON_MATCH;
+        if (!path_tags_find(&packet->tags, pos, &idx, value)) {
+            known->qtag = OVS_BE32_MAX;
+        } else if (idx < FLOW_MAX_VLAN_HEADERS) {
+            *value = packet->tag[idx];
+            *known = packet->tag_known[idx];
+        } else {
+            value->qtag = 0;
+            known->qtag = OVS_BE32_MAX;
         }
     }
-    return REASON_NONE;
 }
 
-struct compose_ctx {
-    struct mf_mirror *mirror;
-    const struct path_subject *subject;
-    struct path_set *set;
-    struct path_chain chain;        /* So far. */
-};
+/* Takes over what became known of 'vlans'. */
+static void
+learn_tags(struct packet *packet)
+{
+    for (size_t pos = 0; pos < FLOW_MAX_VLAN_HEADERS; pos++) {
+        union flow_vlan_hdr pushed;
+        size_t idx;
+
+        if (path_tags_find(&packet->tags, pos, &idx, &pushed)
+            && idx < FLOW_MAX_VLAN_HEADERS) {
+            packet->tag[idx] = packet->now.flow.vlans[pos];
+            packet->tag_known[idx] = packet->now.known.vlans[pos];
+        }
+    }
+}
+
+/* Adds to what is known of 'packet' what 'flow' matches. */
+static void
+narrow(struct packet *packet, const struct megaflow *flow)
+{
+    flow_probe_narrow(&packet->now, flow);
+    learn_tags(packet);
+}
 
 /* What can be in one slot on the way. */
 struct stage {
     struct megaflow *flows[PATH_MAX_CHAINS];
     size_t n;
     bool overflow;
+    bool at_port;                   /* Packets as received. */
 };
 
 static bool
@@ -155,6 +218,10 @@ collect_flow(struct megaflow *flow, void *stage_)
 {
     struct stage *stage = stage_;
 
+    /* Those that rewrite before ct() are tried backwards. */
+    if (stage->at_port && !ovs_list_is_empty(&flow->rewriter_node)) {
+        return true;
+    }
     if (stage->n == ARRAY_SIZE(stage->flows)) {
         stage->overflow = true;
         return false;
@@ -189,94 +256,461 @@ wait_for_megaflow(struct compose_ctx *ctx, struct mf_slot *slot)
     }
 }
 
-static void compose_stage(struct compose_ctx *, uint32_t recirc_id,
-                          const struct flow_probe *);
-
-/* Follows 'flow', which packets of which 'probe' is known may hit. */
 static void
-compose_flow(struct compose_ctx *ctx, struct megaflow *flow,
-             const struct flow_probe *probe_)
+visit(struct compose_ctx *ctx, struct mf_slot *slot)
+{
+    struct path_set *set = ctx->set;
+
+    for (size_t i = 0; i < set->n_visited; i++) {
+        if (set->visited[i] == slot) {
+            return;
+        }
+    }
+    if (set->n_visited < ARRAY_SIZE(set->visited)) {
+        set->visited[set->n_visited++] = slot;
+    }
+}
+
+/* 'packet', which was rewritten, comes to the first ct().  Returns true if it
+ * may look now like what the subject's ct() saw, and takes that over: bits
+ * that were not set are as they were received.  Stores in '*reason' why it
+ * cannot be carried nevertheless. */
+static bool
+join(struct compose_ctx *ctx, struct packet *packet,
+     enum offload_reason *reason)
+{
+    const struct flow_probe *view = &ctx->view;
+    uint64_t *value = (uint64_t *) &packet->now.flow;
+    uint64_t *known = (uint64_t *) &packet->now.known;
+    struct flow *received = &packet->received.flow;
+    struct flow *received_known = &packet->received.known;
+
+    for (size_t i = 0; i < FLOW_U64S; i++) {
+        uint64_t seen = flow_u64_value(&view->known, i);
+
+        if ((value[i] ^ flow_u64_value(&view->flow, i)) & known[i] & seen) {
+            return false;
+        }
+        value[i] |= flow_u64_value(&view->flow, i) & seen;
+        known[i] |= seen;
+    }
+    learn_tags(packet);
+
+    packet->backward = false;
+    if (packet->deferred != REASON_NONE) {
+        *reason = packet->deferred;
+        return true;
+    }
+
+    /* The tuple as received: what was not set is what it is now; what was set
+     * must have been matched. */
+    for (size_t i = 0; i < FLOW_U64S; i++) {
+        uint64_t bits = flow_u64_value(path_tuple_fields(), i);
+        uint64_t kept = bits & ~flow_u64_value(&packet->set, i);
+
+        ((uint64_t *) received)[i] |= value[i] & kept;
+        ((uint64_t *) received_known)[i] |= kept;
+        if (bits & ~flow_u64_value(received_known, i)) {
+            *reason = REASON_REWRITE;
+            return true;
+        }
+    }
+    get_tuple(received, ctx->subject->dl_type, &ctx->chain.tuple);
+    if (packet->has_sent) {
+        struct flow *sent = &packet->sent;
+
+        for (size_t i = 0; i < FLOW_U64S; i++) {
+            uint64_t set = flow_u64_value(&packet->sent_set, i);
+
+            ((uint64_t *) sent)[i] = ((flow_u64_value(sent, i) & set)
+                                      | (flow_u64_value(received, i) & ~set));
+        }
+        get_tuple(sent, ctx->subject->dl_type, &ctx->chain.rewrite);
+    }
+    packet->rewritten = false;
+    return true;
+}
+
+/* Sets what a packet shows of connection tracking to zero. */
+static void
+clear_ct_fields(struct packet *packet)
+{
+    for (size_t i = 0; i < FLOW_U64S; i++) {
+        ((uint64_t *) &packet->now.flow)[i]
+            &= ~flow_u64_value(path_ct_fields(), i);
+    }
+}
+
+/* Sets what a packet shows after ct(). */
+static void
+set_ct_fields(struct packet *packet, const struct path_subject *subject)
+{
+    const struct path_conn *conn = &packet->conn;
+    struct flow *flow = &packet->now.flow;
+
+    clear_ct_fields(packet);
+    flow->ct_state = EST_STATE | (conn->reply ? CS_REPLY_DIR : 0);
+    if (packet->natted) {
+        flow->ct_state |= conn->nat_state;
+    }
+    flow->ct_zone = packet->zone;
+    flow->ct_mark = conn->mark;
+    flow->ct_label = conn->label;
+    flow->ct_nw_proto = subject->nw_proto;
+    if (subject->dl_type == htons(ETH_TYPE_IP)) {
+        flow->ct_nw_src = conn->orig.src.ipv4;
+        flow->ct_nw_dst = conn->orig.dst.ipv4;
+    } else {
+        flow->ct_ipv6_src = conn->orig.src.ipv6;
+        flow->ct_ipv6_dst = conn->orig.dst.ipv6;
+    }
+    flow->ct_tp_src = conn->orig.tp_src;
+    flow->ct_tp_dst = conn->orig.tp_dst;
+}
+
+static enum offload_reason
+find_conn(struct compose_ctx *ctx, struct packet *packet, uint16_t zone)
 {
     const struct path_subject *subject = ctx->subject;
     struct path_set *set = ctx->set;
-    enum offload_reason reason = check_fields(flow);
-    struct flow_probe probe;
+    enum offload_reason reason;
+    struct nic_tuple tuple;
 
+    get_tuple(&packet->now.flow, subject->dl_type, &tuple);
+    memset(&packet->conn, 0, sizeof packet->conn);
+    reason = subject->find_conn(zone, &tuple, &packet->conn, subject->aux);
     if (reason != REASON_NONE) {
+        if (!set->missing) {
+            set->missing = true;
+            set->missing_zone = zone;
+            set->missing_tuple = tuple;
+        }
+        return reason;
+    }
+    if (!ctx->chain.n_cts && (zone != subject->zone
+                              || packet->conn.conn != subject->conn)) {
+        return REASON_FOLLOWER;
+    }
+    packet->tracked = true;
+    packet->zone = zone;
+    packet->natted = false;
+    packet->tuple_set = false;
+    return REASON_NONE;
+}
+
+/* Returns true if ct() changes mark or label of 'conn'. */
+static bool
+changes_conn(const struct path_conn *conn, const struct megaflow_op *op)
+{
+    return ((conn->mark ^ op->ct.mark) & op->ct.mark_mask
+            || ((conn->label.u64.lo ^ op->ct.label.u64.lo)
+                & op->ct.label_mask.u64.lo)
+            || ((conn->label.u64.hi ^ op->ct.label.u64.hi)
+                & op->ct.label_mask.u64.hi));
+}
+
+/* Returns true if 'conn' has NAT that leaves 'tuple' as it is. */
+static bool
+translates_to_itself(const struct path_conn *conn,
+                     const struct nic_tuple *tuple)
+{
+    struct nic_tuple after = *tuple;
+
+    if (conn->nat_parts & NIC_TUPLE_SRC) {
+        after.src = conn->translated.src;
+        after.tp_src = conn->translated.tp_src;
+    }
+    if (conn->nat_parts & NIC_TUPLE_DST) {
+        after.dst = conn->translated.dst;
+        after.tp_dst = conn->translated.tp_dst;
+    }
+    return conn->nat_parts && !memcmp(&after, tuple, sizeof after);
+}
+
+/* Returns REASON_NONE or what is in the way. */
+static enum offload_reason
+run_ct(struct compose_ctx *ctx, struct packet *packet,
+       const struct megaflow_op *op)
+{
+    const struct path_subject *subject = ctx->subject;
+    struct path_chain *chain = &ctx->chain;
+    struct path_conn *conn = &packet->conn;
+    enum offload_reason reason;
+    unsigned int parts = 0;
+    struct nic_tuple tuple;
+
+    if (chain->n_cts == ARRAY_SIZE(chain->cts)) {
+        return REASON_TOO_DEEP;
+    }
+    if (packet->rewritten) {
+        return REASON_REWRITE;
+    }
+
+    /* In the zone where the packet is already OVS keeps what it found, or
+     * finds it again, unless the tuple was set meanwhile: then it depends. */
+    if (!packet->tracked || packet->zone != op->ct.zone) {
+        reason = find_conn(ctx, packet, op->ct.zone);
+        if (reason != REASON_NONE) {
+            return reason;
+        }
+    } else if (packet->tuple_set) {
+        return REASON_REWRITE;
+    }
+
+    /* OVS finds a translated packet the other way around; and it may, when
+     * translation changes nothing. */
+    get_tuple(&packet->now.flow, subject->dl_type, &tuple);
+    if (op->ct.force && (conn->reply || packet->natted
+                         || translates_to_itself(conn, &tuple))) {
+        return REASON_CT_FORCE;
+    }
+    if (changes_conn(conn, op)) {
+        return REASON_CT_CHANGE;
+    }
+
+    if (op->ct.nat && !packet->natted && conn->nat_parts) {
+        static const struct nic_tuple ones = {
+            .src.ipv6 = IN6ADDR_EXACT_INIT,
+            .dst.ipv6 = IN6ADDR_EXACT_INIT,
+            .tp_src = OVS_BE16_MAX,
+            .tp_dst = OVS_BE16_MAX,
+        };
+
+        parts = conn->nat_parts;
+        set_tuple(&packet->now.flow, subject->dl_type, &conn->translated,
+                  parts);
+        set_tuple(&packet->set, subject->dl_type, &ones, parts);
+        packet->natted = true;
+        packet->changed = true;
+    }
+    set_ct_fields(packet, subject);
+
+    chain->cts[chain->n_cts++] = (struct path_ct) {
+        .conn = conn->conn,
+        .reply = conn->reply,
+        .parts = parts,
+    };
+    return REASON_NONE;
+}
+
+static void
+run_set(struct compose_ctx *ctx, struct packet *packet,
+        const struct megaflow_op *op)
+{
+    ovs_be16 dl_type = ctx->subject->dl_type;
+    size_t len;
+    uint8_t *value = path_field(&packet->now.flow, op->set.field, dl_type,
+                                &len);
+    uint8_t *known = path_field(&packet->now.known, op->set.field, dl_type,
+                                &len);
+    uint8_t *set = path_field(&packet->set, op->set.field, dl_type, &len);
+    bool in_tuple = path_field_part(op->set.field) != 0;
+
+    for (size_t i = 0; i < len; i++) {
+        uint8_t mask = op->set.mask[i];
+
+        value[i] = (value[i] & ~mask) | (op->set.value[i] & mask);
+        known[i] |= mask;
+        set[i] |= mask;
+    }
+    packet->tuple_set |= in_tuple;
+    packet->changed |= in_tuple;
+    packet->rewritten |= (!ctx->chain.n_cts
+                          && (in_tuple || op->set.field == NIC_FIELD_ETH_SRC
+                              || op->set.field == NIC_FIELD_ETH_DST));
+}
+
+static void compose_stage(struct compose_ctx *, uint32_t recirc_id,
+                          struct packet *);
+
+/* Executes the operations of 'flow' on 'packet' and goes on from there, or
+ * refuses. */
+static void
+run_ops(struct compose_ctx *ctx, struct megaflow *flow, struct packet *packet)
+{
+    struct path_chain *chain = &ctx->chain;
+    struct path_set *set = ctx->set;
+
+    for (size_t i = 0; i < flow->program.n_ops; i++) {
+        const struct megaflow_op *op = &flow->program.ops[i];
+        enum offload_reason reason = REASON_NONE;
+
+        if (packet->backward && (op->type == MEGAFLOW_OP_CT
+                                 || op->type == MEGAFLOW_OP_RECIRC)
+            && !join(ctx, packet, &reason)) {
+            return;
+        }
+        if (reason == REASON_NONE) {
+            switch (op->type) {
+            case MEGAFLOW_OP_SET:
+                run_set(ctx, packet, op);
+                break;
+
+            case MEGAFLOW_OP_PUSH_VLAN:
+                if (!path_tags_push(&packet->tags, op->vlan.tpid,
+                                    op->vlan.tci)) {
+                    reason = REASON_ACTION;
+                }
+                packet->rewritten |= !chain->n_cts;
+                update_tags(packet);
+                break;
+
+            case MEGAFLOW_OP_POP_VLAN:
+                path_tags_pop(&packet->tags);
+                packet->rewritten |= !chain->n_cts;
+                update_tags(packet);
+                break;
+
+            case MEGAFLOW_OP_OUTPUT:
+            case MEGAFLOW_OP_LB_OUTPUT:
+                /* All outputs after a change of the tuple must see the same
+                 * one: path_compile_flat() makes sure. */
+                if (packet->changed && packet->backward) {
+                    packet->sent = packet->now.flow;
+                    packet->sent_set = packet->set;
+                    packet->has_sent = true;
+                } else if (packet->changed) {
+                    get_tuple(&packet->now.flow, ctx->subject->dl_type,
+                              &chain->rewrite);
+                }
+                break;
+
+            case MEGAFLOW_OP_CT:
+                reason = run_ct(ctx, packet, op);
+                break;
+
+            case MEGAFLOW_OP_CT_CLEAR:
+                clear_ct_fields(packet);
+                packet->tracked = false;
+                break;
+
+            case MEGAFLOW_OP_RECIRC:
+                /* What was joined without ct() stays a riddle. */
+                if (packet->rewritten) {
+                    reason = REASON_REWRITE;
+                    break;
+                }
+                compose_stage(ctx, op->id, packet);
+                return;
+
+            default:
+                OVS_NOT_REACHED();
+            }
+        }
+        if (reason != REASON_NONE) {
+            refuse(ctx, reason, flow);
+            return;
+        }
+    }
+
+    if (!chain->n_cts) {
+        refuse(ctx, REASON_NO_CT, flow);
+    } else if (set->n_chains == ARRAY_SIZE(set->chains)) {
+        refuse(ctx, REASON_TOO_DEEP, flow);
+    } else {
+        set->chains[set->n_chains++] = *chain;
+    }
+}
+
+/* Follows 'flow', which packets of which 'packet_' is known may hit. */
+static void
+compose_flow(struct compose_ctx *ctx, struct megaflow *flow,
+             const struct packet *packet_)
+{
+    struct path_chain *chain = &ctx->chain;
+    enum offload_reason reason = path_check_fields(flow);
+    struct nic_tuple rewrite = chain->rewrite;
+    size_t n_cts = chain->n_cts;
+    struct packet packet;
+
+    if (reason == REASON_NONE) {
+        reason = flow->program.reason;
+    }
+    if (reason == REASON_NONE && chain->n == ARRAY_SIZE(chain->flows)) {
+        reason = REASON_TOO_DEEP;
+    }
+    if (reason != REASON_NONE && !packet_->backward) {
         refuse(ctx, reason, flow);
         return;
     }
-    if (ctx->chain.n == ARRAY_SIZE(ctx->chain.flows)) {
-        refuse(ctx, REASON_TOO_DEEP, flow);
-        return;
+
+    packet = *packet_;
+    narrow(&packet, flow);
+    if (packet.backward) {
+        packet.deferred = reason;
+        packet.received = packet.now;
     }
-
-    ctx->chain.flows[ctx->chain.n++] = flow;
-    switch (flow->program.end) {
-    case MEGAFLOW_OUTPUT:
-    case MEGAFLOW_DROP:
-        if (!(probe_->flow.ct_state & CS_TRACKED)) {
-            refuse(ctx, REASON_NO_CT, flow);
-        } else if (set->n_chains == ARRAY_SIZE(set->chains)) {
-            refuse(ctx, REASON_TOO_DEEP, flow);
-        } else {
-            set->chains[set->n_chains++] = ctx->chain;
-        }
-        break;
-
-    case MEGAFLOW_CT:
-        /* A second ct(), or one in another zone, would need another
-         * connection's state. */
-        if (flow->program.zone != subject->zone
-            || probe_->flow.ct_state & CS_TRACKED) {
-            refuse(ctx, REASON_OTHER_ZONE, flow);
-            break;
-        }
-        probe = *probe_;
-        flow_probe_narrow(&probe, flow);
-        probe.flow.ct_state = EST_STATE | (subject->reply ? CS_REPLY_DIR : 0);
-        probe.flow.ct_zone = subject->zone;
-        compose_stage(ctx, flow->program.recirc_id, &probe);
-        break;
-
-    case MEGAFLOW_REFUSED:
-        refuse(ctx, flow->program.reason, flow);
-        break;
-
-    default:
-        OVS_NOT_REACHED();
-    }
-    ctx->chain.n--;
+    chain->flows[chain->n++] = flow;
+    run_ops(ctx, flow, &packet);
+    chain->n--;
+    chain->n_cts = n_cts;
+    chain->rewrite = rewrite;
 }
 
-/* Follows packets of which 'probe' is known into the slot of 'recirc_id'. */
+/* Follows packets of which 'packet' is known into the slot of 'recirc_id'. */
 static void
 compose_stage(struct compose_ctx *ctx, uint32_t recirc_id,
-              const struct flow_probe *probe_)
+              struct packet *packet)
 {
     const struct path_subject *subject = ctx->subject;
-    struct flow_probe probe = *probe_;
-    struct stage stage = { .n = 0 };
+    struct stage stage = { .n = 0, .at_port = !ctx->chain.n };
     struct mf_slot *slot;
 
-    probe.flow.recirc_id = recirc_id;
+    packet->now.flow.recirc_id = recirc_id;
     slot = mf_mirror_get_slot(ctx->mirror, subject->dp,
                               subject->ingress->in_port, recirc_id);
-    mf_mirror_lookup(slot, &probe, collect_flow, &stage);
-    if (ctx->set->n_visited < ARRAY_SIZE(ctx->set->visited)) {
-        ctx->set->visited[ctx->set->n_visited++] = slot;
-    }
+    mf_mirror_lookup(slot, &packet->now, collect_flow, &stage);
+    visit(ctx, slot);
     if (stage.overflow) {
         refuse(ctx, REASON_TOO_DEEP, NULL);
     }
 
     /* Unless one megaflow takes all of these packets, another may come that
      * takes some. */
-    if (stage.n != 1 || !megaflow_covers(stage.flows[0], &probe)) {
+    if (stage.n != 1 || !megaflow_covers(stage.flows[0], &packet->now)) {
         wait_for_megaflow(ctx, slot);
     }
     for (size_t i = 0; i < stage.n; i++) {
-        compose_flow(ctx, stage.flows[i], &probe);
+        compose_flow(ctx, stage.flows[i], packet);
+    }
+}
+
+static void
+init_packet(struct packet *packet, const struct flow_probe *probe)
+{
+    memset(packet, 0, sizeof *packet);
+    packet->now = *probe;
+    learn_tags(packet);
+}
+
+/* Tries the megaflows that make of what they receive what ct() sees. */
+static void
+compose_backward(struct compose_ctx *ctx)
+{
+    const struct path_subject *subject = ctx->subject;
+    size_t n_chains = ctx->set->n_chains;
+    struct mf_slot *slot = mf_mirror_get_slot(ctx->mirror, subject->dp,
+                                              subject->ingress->in_port, 0);
+    struct flow_probe probe;
+    struct packet packet;
+    struct megaflow *flow;
+
+    if (ovs_list_is_empty(&slot->rewriters)) {
+        return;
+    }
+    init_metadata(&probe, subject);
+    if (flow_vlan_limit < 2) {
+        probe.known.vlans[1].qtag = OVS_BE32_MAX;
+    }
+    init_packet(&packet, &probe);
+    packet.backward = true;
+    LIST_FOR_EACH (flow, rewriter_node, &slot->rewriters) {
+        if (megaflow_admits(flow, &probe)) {
+            compose_flow(ctx, flow, &packet);
+        }
+    }
+    if (ctx->set->n_chains != n_chains) {
+        wait_for_megaflow(ctx, slot);
     }
 }
 
@@ -288,133 +722,25 @@ path_compose(struct mf_mirror *mirror, const struct path_subject *subject,
         .mirror = mirror,
         .subject = subject,
         .set = set,
+        .chain.tuple = *subject->tuple,
     };
-    struct flow_probe probe;
+    struct packet packet;
 
     set->n_chains = set->n_waits = set->n_visited = 0;
+    set->missing = false;
     set->reason = REASON_NONE;
     set->culprit = NULL;
 
-    path_probe_init(&probe, subject);
-    compose_stage(&ctx, 0, &probe);
+    path_probe_init(&ctx.view, subject);
+    init_packet(&packet, &ctx.view);
+    compose_stage(&ctx, 0, &packet);
+
+    /* What ct() saw may have had more tags than OVS looks at. */
+    if (subject->ingress->vlan.qtag) {
+        ctx.view.known.vlans[1].qtag = 0;
+    }
+    compose_backward(&ctx);
     if (!set->n_chains && set->reason == REASON_NONE) {
         set->reason = REASON_NO_MEGAFLOW;
     }
-}
-
-/* Adds to 'match' what 'flow' matches in 'fields'. */
-static void
-add_match(struct match *match, const struct megaflow *flow,
-          const struct flow *fields)
-{
-    uint64_t *values = (uint64_t *) &match->flow;
-    uint64_t *masks = (uint64_t *) &match->wc.masks;
-    size_t idx;
-
-    FLOWMAP_FOR_EACH_INDEX (idx, flow->match.mask->masks.map) {
-        uint64_t mask = (miniflow_get(&flow->match.mask->masks, idx)
-                         & flow_u64_value(fields, idx));
-
-        values[idx] |= miniflow_get(flow->match.flow, idx) & mask;
-        masks[idx] |= mask;
-    }
-}
-
-/* Stores in 'action' what 'flow' does.  Returns REASON_NONE or what is in the
- * way. */
-static enum offload_reason
-compile_action(const struct megaflow *flow, path_port_cb *port_cb,
-               void *aux, struct nic_action *action)
-{
-    const struct megaflow_program *program = &flow->program;
-
-    memset(action, 0, sizeof *action);
-    switch (program->end) {
-    case MEGAFLOW_DROP:
-        action->type = NIC_ACTION_DROP;
-        return REASON_NONE;
-
-    case MEGAFLOW_OUTPUT:
-        action->type = NIC_ACTION_OUTPUT;
-        action->port = port_cb(program->out_port, aux);
-        return (action->port == NIC_PORT_NONE
-                ? REASON_OUTPUT_PORT : REASON_NONE);
-
-    case MEGAFLOW_CT:
-        action->type = NIC_ACTION_CT;
-        action->ct.zone = program->zone;
-        action->ct.table = program->recirc_id;
-        return REASON_NONE;
-
-    case MEGAFLOW_REFUSED:
-        return program->reason;
-
-    default:
-        OVS_NOT_REACHED();
-    }
-}
-
-struct nic_template *
-path_compile_flat(const struct path_chain *chain, ovs_be16 dl_type,
-                  uint8_t nw_proto, path_port_cb *port_cb, void *aux,
-                  enum offload_reason *reason,
-                  const struct megaflow **culprit)
-{
-    const struct megaflow *last = chain->flows[chain->n - 1];
-    struct nic_action action;
-    nic_port_id in_port;
-    struct match match;
-
-    *culprit = last;
-    *reason = compile_action(last, port_cb, aux, &action);
-    if (*reason != REASON_NONE) {
-        return NULL;
-    }
-    in_port = port_cb(last->slot->in_port, aux);
-    if (in_port == NIC_PORT_NONE) {
-        *reason = REASON_NO_PORT;
-        return NULL;
-    }
-
-    match_init_catchall(&match);
-    for (size_t i = 0; i < chain->n; i++) {
-        add_match(&match, chain->flows[i], wire_fields());
-    }
-    match_set_dl_type(&match, dl_type);
-    match_set_nw_proto(&match, nw_proto);
-    match_set_nw_frag(&match, 0);
-    if (nw_proto == IPPROTO_TCP) {
-        match.flow.tcp_flags |= htons(PATH_TCP_FLAGS);
-        match.wc.masks.tcp_flags |= htons(PATH_TCP_FLAGS_MASK);
-    }
-    return nic_template_create(in_port, NIC_TABLE_ROOT, &match, NIC_SLOT_TUPLE,
-                               &action, 1);
-}
-
-struct nic_template *
-path_compile_module(const struct megaflow *flow, path_port_cb *port_cb,
-                    void *aux, enum offload_reason *reason)
-{
-    struct nic_action action;
-    nic_port_id in_port;
-    struct match match;
-    struct flow fields;
-
-    *reason = compile_action(flow, port_cb, aux, &action);
-    if (*reason != REASON_NONE) {
-        return NULL;
-    }
-    in_port = port_cb(flow->slot->in_port, aux);
-    if (in_port == NIC_PORT_NONE) {
-        *reason = REASON_NO_PORT;
-        return NULL;
-    }
-
-    fields = *wire_fields();
-    fields.ct_state = UINT8_MAX;
-    fields.ct_zone = UINT16_MAX;
-    match_init_catchall(&match);
-    add_match(&match, flow, &fields);
-    return nic_template_create(in_port, flow->slot->recirc_id, &match,
-                               NIC_SLOT_NONE, &action, 1);
 }

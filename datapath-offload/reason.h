@@ -23,10 +23,8 @@
     /* Connection. */                                                         \
     REASON(NEW, "new",                                                        \
            "the connection is not established, or shows too few packets yet") \
-    REASON(NAT, "nat", "the connection is translated (NAT)")                  \
     REASON(ALG, "alg", "the connection belongs to a helper (FTP, TFTP)")      \
     REASON(PROTO, "proto", "the protocol is neither TCP nor UDP")             \
-    REASON(IPV6, "ipv6", "IPv6 is not offloaded")                             \
     REASON(CLOSING, "closing", "the connection is closing")                   \
     REASON(EXPIRED, "expired", "the connection was expired by force")         \
     REASON(IDLE, "idle", "no packets came for almost its whole timeout")      \
@@ -39,7 +37,11 @@
     REASON(NO_MEGAFLOW, "no-megaflow",                                        \
            "no megaflow matches its packets yet")                             \
     REASON(OTHER_ZONE, "other-zone",                                          \
-           "its packets pass ct() in another zone, or in several")            \
+           "its packets pass ct() in another zone, where their connection is "\
+           "not established or cannot be carried")                            \
+    REASON(FOLLOWER, "follower",                                              \
+           "its packets pass ct() in another zone first; the connection "     \
+           "there carries them")                                              \
     REASON(TOO_DEEP, "too-deep", "too many recirculations")                   \
     REASON(NO_CT, "no-ct", "its packets do not pass ct()")                    \
     REASON(OUTPUT_PORT, "output-port",                                        \
@@ -50,10 +52,15 @@
            "a megaflow has an action that is not supported")                  \
     REASON(CT_OPTION, "ct-option",                                            \
            "a megaflow uses an option of ct() that is not supported")         \
-    REASON(CT_MARK, "ct-mark", "a megaflow matches ct_mark or ct_label")      \
-    REASON(MULTIPLE_OUTPUTS, "multiple-outputs",                              \
-           "a megaflow has more than one output")                             \
-    REASON(BOND, "bond", "a megaflow outputs to a bond")                      \
+    REASON(CT_CHANGE, "ct-change",                                            \
+           "its packets change ct_mark or ct_label")                          \
+    REASON(CT_FORCE, "ct-force", "its packets throw away the connection")     \
+    REASON(REWRITE, "rewrite",                                                \
+           "addresses or ports are changed in a way that is not supported")   \
+    REASON(BOND, "bond",                                                      \
+           "a megaflow outputs to a bond that is not a vport-bond")           \
+    REASON(UNREACHABLE, "unreachable",                                        \
+           "its uplink is one that the NIC cannot reach")                     \
     /* NIC. */                                                                \
     REASON(PENDING, "pending", "the NIC is working on it")                    \
     REASON(NIC_REFUSED, "nic-refused", "the NIC cannot do it")                \

@@ -12,48 +12,6 @@
 COVERAGE_DEFINE(ct_offload_armed);
 COVERAGE_DEFINE(ct_offload_disarmed);
 
-static uint32_t
-tuple_bytes_hash(const struct nic_tuple *tuple)
-{
-    return hash_bytes(tuple, sizeof *tuple, 0);
-}
-
-/* The same for both directions, so that a connection in the opposite direction
- * finds it. */
-static uint32_t
-tracked_conn_tuple_hash(const struct tracked_conn *tc)
-{
-    return hash_3words(tuple_bytes_hash(&tc->tuple[0])
-                       ^ tuple_bytes_hash(&tc->tuple[1]),
-                       tc->dp, tc->zone | tc->nw_proto << 16);
-}
-
-static bool
-same_tuple(const struct tracked_conn *a, const struct tracked_conn *b)
-{
-    return (a->dp == b->dp && a->zone == b->zone && a->dl_type == b->dl_type
-            && a->nw_proto == b->nw_proto
-            && ((!memcmp(&a->tuple[0], &b->tuple[0], sizeof a->tuple[0])
-                 && !memcmp(&a->tuple[1], &b->tuple[1], sizeof a->tuple[1]))
-                || (!memcmp(&a->tuple[0], &b->tuple[1], sizeof a->tuple[0])
-                    && !memcmp(&a->tuple[1], &b->tuple[0],
-                               sizeof a->tuple[1]))));
-}
-
-static struct tracked_conn *
-find_conn(const struct engine *engine, uint64_t id)
-{
-    struct tracked_conn *tc;
-
-    HMAP_FOR_EACH_WITH_HASH (tc, id_node, hash_uint64(id),
-                             &engine->conns_by_id) {
-        if (tc->id == id) {
-            return tc;
-        }
-    }
-    return NULL;
-}
-
 void
 tracked_conn_mark_dirty(struct tracked_conn *tc)
 {
@@ -69,27 +27,12 @@ set_reason(struct tracked_conn *tc, enum offload_reason reason)
     tc->reason[0] = tc->reason[1] = reason;
 }
 
-/* Returns true if something of 'tc' may be in a NIC. */
-static bool
-is_installed(const struct tracked_conn *tc)
+bool
+tracked_conn_is_installed(const struct tracked_conn *tc)
 {
-    return !ovs_list_is_empty(&tc->paths) || !nic_obj_is_gone(&tc->obj);
-}
-
-/* Returns another connection with the tuple of 'tc' of which something may
- * still be in a NIC, or null. */
-static struct tracked_conn *
-find_predecessor(const struct tracked_conn *tc)
-{
-    struct tracked_conn *other;
-
-    HMAP_FOR_EACH_WITH_HASH (other, tuple_node, tracked_conn_tuple_hash(tc),
-                             &tc->engine->conns_by_tuple) {
-        if (other != tc && same_tuple(tc, other) && is_installed(other)) {
-            return other;
-        }
-    }
-    return NULL;
+    return (!ovs_list_is_empty(&tc->paths)
+            || !ovs_list_is_empty(&tc->memberships)
+            || !nic_obj_is_gone(&tc->obj));
 }
 
 static void
@@ -102,6 +45,7 @@ clear_waits(struct tracked_conn *tc)
         ovs_list_remove(&wait->slot_node);
         free(wait);
     }
+    conn_index_clear_waits(tc);
 }
 
 static void
@@ -116,18 +60,36 @@ add_wait(struct tracked_conn *tc, int dir, struct mf_slot *slot)
     ovs_list_push_back(&slot->waiters, &wait->slot_node);
 }
 
+/* Composition of the paths of one direction of a connection. */
+struct composition {
+    struct tracked_conn *conn;
+    int dir;
+
+    /* Other connections that were looked for. */
+    struct {
+        uint16_t zone;
+        struct nic_tuple tuple;
+    } asked[PATH_MAX_CTS];
+    size_t n_asked;
+};
+
+static path_conn_cb find_conn;
+
 static void
-subject_of(const struct tracked_conn *tc, int dir,
-           struct path_subject *subject)
+subject_of(struct composition *c, struct path_subject *subject)
 {
+    struct tracked_conn *tc = c->conn;
+
     *subject = (struct path_subject) {
         .dp = tc->dp,
         .dl_type = tc->dl_type,
         .nw_proto = tc->nw_proto,
         .zone = tc->zone,
-        .reply = dir == 1,
-        .tuple = &tc->tuple[dir],
-        .ingress = &tc->ingress[dir],
+        .conn = tc,
+        .tuple = &tc->tuple[c->dir],
+        .ingress = &tc->ingress[c->dir],
+        .find_conn = find_conn,
+        .aux = c,
     };
 }
 
@@ -137,168 +99,47 @@ tracked_conn_wake_waiters(struct megaflow *flow)
     struct conn_wait *wait;
 
     LIST_FOR_EACH (wait, slot_node, &flow->slot->waiters) {
+        struct composition c = { .conn = wait->conn, .dir = wait->dir };
         struct path_subject subject;
         struct flow_probe probe;
 
-        /* After recirculation the state is known only to composition. */
-        subject_of(wait->conn, wait->dir, &subject);
+        /* After recirculation packets are known only to composition. */
+        subject_of(&c, &subject);
         path_probe_init(&probe, &subject);
-        probe.known.recirc_id = 0;
-        probe.known.ct_state = 0;
-        probe.known.ct_zone = 0;
+        if (flow->slot->recirc_id
+            || megaflow_program_rewrites_early(&flow->program)) {
+            memset(&probe.known, 0, sizeof probe.known);
+            memset(&probe.known.in_port, 0xff, sizeof probe.known.in_port);
+            probe.known.dl_type = OVS_BE16_MAX;
+            probe.known.nw_proto = UINT8_MAX;
+        }
         if (megaflow_admits(flow, &probe)) {
             tracked_conn_mark_dirty(wait->conn);
         }
     }
 }
 
-static void
-retired_path_free(struct retired_path *retired)
-{
-    struct path *path = retired->path;
-
-    retired->conn->retired[retired->dir] = NULL;
-    ovs_list_remove(&retired->node);
-    path->n_retired--;
-    path_release(retired->conn->engine, path);
-    free(retired);
-}
-
-void
-retired_paths_expire(struct engine *engine)
-{
-    struct retired_path *retired;
-
-    LIST_FOR_EACH_SAFE (retired, node, &engine->retired) {
-        if (engine->now_ms < retired->retired_ms + MEGAFLOW_GRACE_MS) {
-            break;
-        }
-        retired_path_free(retired);
-    }
-}
-
-/* Remembers that direction 'dir' of 'tc' took 'path', which died. */
-static void
-retire_path(struct tracked_conn *tc, int dir, struct path *path)
-{
-    struct retired_path *retired;
-
-    if (tc->retired[dir]) {
-        retired_path_free(tc->retired[dir]);
-    }
-    retired = xmalloc(sizeof *retired);
-    retired->conn = tc;
-    retired->path = path;
-    retired->dir = dir;
-    retired->retired_ms = tc->engine->now_ms;
-    ovs_list_push_back(&tc->engine->retired, &retired->node);
-    path->n_retired++;
-    tc->retired[dir] = retired;
-}
-
-/* The megaflows of 'heir' take the place of those of 'path' that are dead. */
-static void
-succeed_path(struct path *path, struct path *heir)
-{
-    if (path->n_stages == heir->n_stages) {
-        for (size_t i = 0; i < path->n_stages; i++) {
-            megaflow_set_successor(path->stages[i].flow,
-                                   heir->stages[i].flow);
-        }
-    }
-}
-
-static void
-conn_path_free(struct conn_path *cp)
-{
-    struct path *path = cp->path;
-
-    ovs_assert(nic_obj_is_gone(&cp->obj));
-    if (!path->live && cp->conn->conn) {
-        retire_path(cp->conn, cp->dir, path);
-    }
-    ovs_list_remove(&cp->conn_node);
-    ovs_list_remove(&cp->path_node);
-    path_release(cp->conn->engine, path);
-    free(cp);
-}
-
-static void
-conn_path_set_wanted(struct conn_path *cp, bool wanted)
-{
-    struct engine *engine = cp->conn->engine;
-
-    cp->wanted = wanted;
-    if (!cp->path->module) {
-        nic_obj_set_wanted(cp->path->onic, &cp->obj, wanted, engine->now_ms);
-    }
-    if (!wanted && nic_obj_is_gone(&cp->obj)) {
-        conn_path_free(cp);
-    }
-}
-
-/* Makes direction 'dir' of 'tc' use 'path'; the caller tells the NIC. */
-static void
-use_path(struct tracked_conn *tc, int dir, struct path *path)
-{
-    struct conn_path *cp;
-
-    LIST_FOR_EACH (cp, conn_node, &tc->paths) {
-        if (cp->path == path && cp->dir == dir) {
-            cp->wanted = true;
-            return;
-        }
-    }
-
-    /* The last path may have died just now, with its rule still there. */
-    LIST_FOR_EACH (cp, conn_node, &tc->paths) {
-        if (cp->dir == dir && !cp->path->live) {
-            succeed_path(cp->path, path);
-        }
-    }
-    if (tc->retired[dir]) {
-        succeed_path(tc->retired[dir]->path, path);
-        retired_path_free(tc->retired[dir]);
-    }
-
-    cp = xzalloc(sizeof *cp);
-    nic_obj_init(&cp->obj, NIC_OBJ_FLAT_RULE);
-    cp->conn = tc;
-    cp->dir = dir;
-    cp->path = path;
-    cp->wanted = true;
-    ovs_list_push_back(&tc->paths, &cp->conn_node);
-    ovs_list_push_back(&path->uses, &cp->path_node);
-}
-
-/* Returns true if rules of direction 'dir' are still being removed.  Others may
- * match the same, so they must wait. */
-static bool
-is_draining(const struct tracked_conn *tc, int dir)
-{
-    const struct conn_path *cp;
-
-    LIST_FOR_EACH (cp, conn_node, &tc->paths) {
-        if (cp->dir == dir && !cp->wanted && !nic_obj_is_gone(&cp->obj)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Nothing of 'tc' should be in a NIC. */
 static void
 want_nothing(struct tracked_conn *tc)
 {
-    struct engine *engine = tc->engine;
+    struct conn_member *member;
     struct conn_path *cp;
 
     LIST_FOR_EACH_SAFE (cp, conn_node, &tc->paths) {
         conn_path_set_wanted(cp, false);
     }
-    if (tc->onic) {
-        nic_obj_set_wanted(tc->onic, &tc->obj, false, engine->now_ms);
+restart:
+    LIST_FOR_EACH (member, node, &tc->memberships) {
+        if (member->path->wanted) {
+            /* Its leader finds something else, or a reason. */
+            tracked_conn_mark_dirty(member->path->conn);
+            if (!conn_path_set_wanted(member->path, false)) {
+                goto restart;
+            }
+        }
     }
+    conn_obj_update(tc);
 }
 
 /* Returns why 'tc' must not be in a NIC whatever the megaflows are, or
@@ -320,24 +161,75 @@ check_conn(const struct tracked_conn *tc)
     default:
         return REASON_PROTO;
     }
-    if (tc->nat) {
-        return REASON_NAT;
-    }
-    if (tc->dl_type != htons(ETH_TYPE_IP)) {
-        return REASON_IPV6;
-    }
     if (tc->expired) {
         return REASON_EXPIRED;
     }
-    if (tc->closing || tc->judging || !tc->conn) {
+    if (tc->closing || tc->judging || tc->unarmable || !tc->conn) {
         return REASON_CLOSING;
     }
     if (tc->idle) {
         return REASON_IDLE;
     }
-    if (find_predecessor(tc)) {
+    if (conn_index_find_predecessor(tc)) {
         return REASON_SUCCESSOR;
     }
+    if (tc->flushed) {
+        return REASON_PENDING;
+    }
+    if (tc->obj_blocked_ms > engine->now_ms) {
+        return tc->blocked_reason[0];
+    }
+    return REASON_NONE;
+}
+
+/* Reverses the direction of 'tuple'. */
+static struct nic_tuple
+tuple_reverse(const struct nic_tuple *tuple)
+{
+    return (struct nic_tuple) {
+        .src = tuple->dst,
+        .dst = tuple->src,
+        .tp_src = tuple->tp_dst,
+        .tp_dst = tuple->tp_src,
+    };
+}
+
+void
+tracked_conn_get_translated(const struct tracked_conn *tc, int dir,
+                            struct nic_tuple *tuple)
+{
+    /* The other direction answers to what this one is translated to. */
+    *tuple = tuple_reverse(&tc->tuple[!dir]);
+}
+
+static enum offload_reason
+find_conn(uint16_t zone, const struct nic_tuple *tuple,
+          struct path_conn *found, void *c_)
+{
+    struct composition *c = c_;
+    struct tracked_conn *tc = c->conn;
+    int dir = c->dir;
+
+    if (zone != tc->zone || memcmp(tuple, &tc->tuple[dir], sizeof *tuple)) {
+        if (c->n_asked < ARRAY_SIZE(c->asked)) {
+            c->asked[c->n_asked].zone = zone;
+            c->asked[c->n_asked++].tuple = *tuple;
+        }
+        tc = conn_index_find(tc, zone, tuple, &dir);
+        if (!tc || check_conn(tc) != REASON_NONE) {
+            return REASON_OTHER_ZONE;
+        }
+    }
+
+    memset(found, 0, sizeof *found);
+    found->conn = tc;
+    found->reply = dir == 1;
+    found->mark = tc->mark;
+    found->label = tc->label;
+    found->orig = tc->tuple[0];
+    found->nat_parts = tc->nat_parts[dir];
+    found->nat_state = tc->nat_state[dir];
+    tracked_conn_get_translated(tc, dir, &found->translated);
     return REASON_NONE;
 }
 
@@ -380,21 +272,31 @@ occupy(struct tracked_conn *tc, struct offload_nic *onic)
     }
 }
 
-/* Returns REASON_NONE if 'tc' is armed, after trying to arm it. */
-static enum offload_reason
-arm(struct tracked_conn *tc, struct offload_nic *onic)
+bool
+tracked_conn_has_room(const struct engine *engine,
+                      const struct offload_nic *onic, size_t n)
+{
+    return onic->n_conns + n <= MIN(engine->config.max_conns,
+                                    onic->module ? onic->caps.max_conns
+                                    : onic->caps.max_rules);
+}
+
+enum offload_reason
+tracked_conn_arm(struct tracked_conn *tc, struct offload_nic *onic)
 {
     struct engine *engine = tc->engine;
 
     if (tc->armed) {
         return tc->onic == onic ? REASON_NONE : REASON_PENDING;
     }
-    if (onic->n_conns >= MIN(engine->config.max_conns, onic->module
-                             ? onic->caps.max_conns
-                             : onic->caps.max_rules)) {
+    if (!tracked_conn_has_room(engine, onic, 1)) {
         return REASON_MAX_CONNS;
     }
     if (!engine->conn_ops->arm(tc->conn, tc->ct)) {
+        /* Not to be tried again before something happens to it: it is READY
+         * again, judged, or goes. */
+        tc->unarmable = true;
+        engine->conn_ops->reannounce(tc->conn);
         return REASON_CLOSING;
     }
     COVERAGE_INC(ct_offload_armed);
@@ -407,17 +309,16 @@ arm(struct tracked_conn *tc, struct offload_nic *onic)
     return REASON_NONE;
 }
 
-/* Finds the paths of direction 'dir' and makes 'tc' use them.  Returns their
- * number. */
-static size_t
+/* Finds the paths of direction 'dir' and makes 'tc' use them. */
+static void
 recompute_direction(struct tracked_conn *tc, int dir)
 {
+    struct composition c = { .conn = tc, .dir = dir };
     struct engine *engine = tc->engine;
     enum offload_reason reason;
     struct path_subject subject;
     struct offload_nic *onic;
     struct path_set set;
-    size_t n = 0;
 
     reason = find_nic(tc, dir, &onic);
     if (reason == REASON_NONE && tc->blocked_ms[dir] > engine->now_ms) {
@@ -425,10 +326,10 @@ recompute_direction(struct tracked_conn *tc, int dir)
     }
     if (reason != REASON_NONE) {
         tc->reason[dir] = reason;
-        return 0;
+        return;
     }
 
-    subject_of(tc, dir, &subject);
+    subject_of(&c, &subject);
     path_compose(&engine->mirror, &subject, &set);
     for (size_t i = 0; i < set.n_waits; i++) {
         add_wait(tc, dir, set.waits[i]);
@@ -436,30 +337,34 @@ recompute_direction(struct tracked_conn *tc, int dir)
     tc->reason[dir] = set.n_chains ? REASON_NONE : set.reason;
 
     for (size_t i = 0; i < set.n_chains; i++) {
-        const struct megaflow *culprit;
+        const char *nic_says;
         struct path *path;
 
         path = path_get(engine, onic, &set.chains[i], tc->dl_type,
-                        tc->nw_proto, &reason, &culprit);
+                        tc->nw_proto, &reason, &nic_says);
         if (path) {
-            reason = arm(tc, onic);
-            if (reason == REASON_NONE) {
-                use_path(tc, dir, path);
-                n++;
-            } else {
+            reason = conn_path_use(tc, dir, path, &set.chains[i]);
+            if (reason != REASON_NONE) {
                 path_release(engine, path);
             }
         }
         if (reason != REASON_NONE) {
             tc->reason[dir] = reason;
         }
+        if (nic_says) {
+            tc->blocked_reason[dir] = reason;
+            tc->blocked_why[dir] = nic_says;
+        }
     }
-    if (tc->reason[dir] != REASON_NONE) {
+    if (tc->reason[dir] != REASON_NONE || set.reason != REASON_NONE) {
+        /* What is in the way of all of its packets, or of some, may change. */
         for (size_t i = 0; i < set.n_visited; i++) {
             add_wait(tc, dir, set.visited[i]);
         }
+        for (size_t i = 0; i < c.n_asked; i++) {
+            conn_index_wait(tc, c.asked[i].zone, &c.asked[i].tuple);
+        }
     }
-    return n;
 }
 
 /* Sets the timer of 'tc' to the earliest thing that it waits for. */
@@ -495,53 +400,64 @@ set_timer(struct tracked_conn *tc)
 }
 
 void
+conn_obj_update(struct tracked_conn *tc)
+{
+    const struct conn_member *member;
+    const struct conn_path *cp;
+    bool wanted = false;
+
+    if (!tc->onic) {
+        return;
+    }
+    LIST_FOR_EACH (cp, conn_node, &tc->paths) {
+        wanted = wanted || (cp->wanted && cp->path->module);
+    }
+    LIST_FOR_EACH (member, node, &tc->memberships) {
+        wanted = wanted || (member->path->wanted
+                            && member->path->path->module);
+    }
+    if (nic_obj_is_gone(&tc->obj)) {
+        tc->obj_outdated = false;
+    }
+    nic_obj_set_wanted(tc->onic, &tc->obj, wanted && !tc->obj_outdated,
+                       tc->engine->now_ms);
+}
+
+void
 tracked_conn_recompute(struct tracked_conn *tc)
 {
-    struct engine *engine = tc->engine;
     enum offload_reason reason = check_conn(tc);
     struct conn_path *cp;
-    size_t n = 0;
 
     clear_waits(tc);
-    if (tc->flushed || reason != REASON_NONE) {
-        set_reason(tc, reason != REASON_NONE ? reason : REASON_PENDING);
+    if (tc->news || reason != tc->checked) {
+        tc->news = false;
+        tc->checked = reason;
+        conn_index_wake_waiters(tc);
+    }
+
+    if (reason != REASON_NONE) {
+        set_reason(tc, reason);
         want_nothing(tc);
     } else {
         LIST_FOR_EACH (cp, conn_node, &tc->paths) {
             cp->wanted = false;
         }
-        n += recompute_direction(tc, 0);
-        n += recompute_direction(tc, 1);
+        recompute_direction(tc, 0);
+        recompute_direction(tc, 1);
         LIST_FOR_EACH_SAFE (cp, conn_node, &tc->paths) {
             if (!cp->wanted) {
                 conn_path_set_wanted(cp, false);
             }
         }
-        LIST_FOR_EACH (cp, conn_node, &tc->paths) {
-            if (cp->wanted && !is_draining(tc, cp->dir)) {
+        LIST_FOR_EACH_SAFE (cp, conn_node, &tc->paths) {
+            if (cp->wanted && !conn_path_is_draining(tc, cp->dir)) {
                 conn_path_set_wanted(cp, true);
             }
         }
-        if (tc->onic) {
-            nic_obj_set_wanted(tc->onic, &tc->obj, n && tc->onic->module,
-                               engine->now_ms);
-        }
+        conn_obj_update(tc);
     }
     tracked_conn_settle(tc);
-}
-
-/* Makes connections that waited for 'tc' to leave the NIC look again. */
-static void
-wake_successors(struct tracked_conn *tc)
-{
-    struct tracked_conn *other;
-
-    HMAP_FOR_EACH_WITH_HASH (other, tuple_node, tracked_conn_tuple_hash(tc),
-                             &tc->engine->conns_by_tuple) {
-        if (other != tc && same_tuple(tc, other)) {
-            tracked_conn_mark_dirty(other);
-        }
-    }
 }
 
 /* Waits for what follows a FIN or RST. */
@@ -564,7 +480,7 @@ disarm(struct tracked_conn *tc)
     engine->n_disarmed++;
     tc->armed = false;
     occupy(tc, NULL);
-    wake_successors(tc);
+    conn_index_wake_successors(tc);
 
     if (!tc->conn) {
         return;
@@ -598,7 +514,7 @@ disarm(struct tracked_conn *tc)
 void
 tracked_conn_settle(struct tracked_conn *tc)
 {
-    if (!is_installed(tc)
+    if (!tracked_conn_is_installed(tc)
         && !(tc->onic && tc->obj.wanted)) {
         if (tc->armed) {
             disarm(tc);
@@ -644,27 +560,21 @@ tracked_conn_obj_changed(struct tracked_conn *tc, struct nic_obj *obj)
     if (obj->kind == NIC_OBJ_FLAT_RULE) {
         struct conn_path *cp = CONTAINER_OF(obj, struct conn_path, obj);
 
-        if (present != cp->counted) {
-            for (size_t i = 0; i < cp->path->n_stages; i++) {
-                megaflow_count_installed(cp->path->stages[i].flow,
-                                            present ? 1 : -1);
-            }
-            cp->counted = present;
-        }
         if (failed) {
             block(tc, cp->dir, obj);
-            conn_path_set_wanted(cp, false);
-        } else if (!cp->wanted && nic_obj_is_gone(obj)) {
-            conn_path_free(cp);
-            if (!ovs_list_is_empty(&tc->paths)) {
-                /* Another may have waited for it. */
-                tracked_conn_mark_dirty(tc);
-            }
+            cp->wanted = false;
+        }
+        if (!conn_path_obj_changed(cp) && !ovs_list_is_empty(&tc->paths)) {
+            /* Another may have waited for it. */
+            tracked_conn_mark_dirty(tc);
         }
     } else if (failed) {
         block(tc, 0, obj);
         block(tc, 1, obj);
-        want_nothing(tc);
+        tc->obj_blocked_ms = tc->blocked_ms[0];
+        tracked_conn_mark_dirty(tc);
+    } else if (nic_obj_is_gone(obj) && tc->obj_outdated) {
+        conn_obj_update(tc);
     }
     tracked_conn_settle(tc);
 }
@@ -676,10 +586,15 @@ watch(struct tracked_conn *tc)
     struct engine *engine = tc->engine;
     long long int now_ms = engine->now_ms;
     long long int expiration_ms;
+    struct conn_member *member;
     struct conn_path *cp;
 
     LIST_FOR_EACH (cp, conn_node, &tc->paths) {
         nic_obj_read_stats(cp->path->onic, &cp->obj, now_ms);
+    }
+    LIST_FOR_EACH (member, node, &tc->memberships) {
+        nic_obj_read_stats(member->path->path->onic, &member->path->obj,
+                           now_ms);
     }
     if (tc->onic) {
         nic_obj_read_stats(tc->onic, &tc->obj, now_ms);
@@ -712,7 +627,7 @@ tracked_conn_timeout(struct tracked_conn *tc)
         switch (engine->conn_ops->judge(tc->conn, tc->ct, engine->now_ms)) {
         case CT_CLOSE_NONE:
             engine->n_rejected_closes++;
-            tc->closing = false;
+            tc->closing = tc->unarmable = false;
             break;
         case CT_CLOSE_PENDING:
             start_judging(tc);
@@ -735,11 +650,32 @@ tracked_conn_timeout(struct tracked_conn *tc)
     set_timer(tc);
 }
 
+/* Notes the mark and label that 'event' tells. */
+static void
+set_metadata(struct tracked_conn *tc, const struct ct_event *event)
+{
+    struct conn_member *member;
+
+    if (tc->mark == event->mark && ovs_u128_equals(tc->label, event->label)) {
+        return;
+    }
+    tc->mark = event->mark;
+    tc->label = event->label;
+    tc->news = true;
+    LIST_FOR_EACH (member, node, &tc->memberships) {
+        tracked_conn_mark_dirty(member->path->conn);
+    }
+    if (!nic_obj_is_gone(&tc->obj)) {
+        /* An object is replaced, not changed. */
+        tc->obj_outdated = true;
+    }
+}
+
 /* Creates or updates the connection that 'event' announces. */
 static void
 handle_ready(struct engine *engine, const struct ct_event *event)
 {
-    struct tracked_conn *tc = find_conn(engine, event->id);
+    struct tracked_conn *tc = conn_index_find_id(engine, event->id);
 
     engine->n_ready++;
     if (!tc) {
@@ -750,7 +686,9 @@ handle_ready(struct engine *engine, const struct ct_event *event)
         timer_node_init(&tc->timer);
         nic_obj_init(&tc->obj, NIC_OBJ_CONN);
         ovs_list_init(&tc->paths);
+        ovs_list_init(&tc->memberships);
         ovs_list_init(&tc->waits);
+        ovs_list_init(&tc->tuple_waits);
         tc->ct = event->ct;
         tc->dp = dp_registry_find(event->ct);
         tc->zone = event->zone;
@@ -758,19 +696,22 @@ handle_ready(struct engine *engine, const struct ct_event *event)
         tc->nw_proto = event->nw_proto;
         tc->tuple[0] = event->tuple[0];
         tc->tuple[1] = event->tuple[1];
-        hmap_insert(&engine->conns_by_id, &tc->id_node, hash_uint64(tc->id));
-        hmap_insert(&engine->conns_by_tuple, &tc->tuple_node,
-                    tracked_conn_tuple_hash(tc));
+        memcpy(tc->nat_parts, event->nat_parts, sizeof tc->nat_parts);
+        memcpy(tc->nat_state, event->nat_state, sizeof tc->nat_state);
+        tc->mark = event->mark;
+        tc->label = event->label;
+        conn_index_insert(tc);
     }
+    set_metadata(tc, event);
+    tc->news = true;
     tc->conn = event->conn;
     tc->obstacle = event->obstacle;
-    tc->nat = event->nat_state[0] || event->nat_state[1];
     tc->ingress[0] = event->ingress[0];
     tc->ingress[1] = event->ingress[1];
     if (!tc->armed) {
         tc->closing = tc->judging = false;
     }
-    tc->idle = false;
+    tc->idle = tc->unarmable = false;
     tracked_conn_mark_dirty(tc);
 }
 
@@ -781,7 +722,7 @@ tracked_conn_event(struct engine *engine, struct ct_event *event)
 
     if (event->type == CT_EVENT_READY) {
         handle_ready(engine, event);
-    } else if ((tc = find_conn(engine, event->id)) != NULL) {
+    } else if ((tc = conn_index_find_id(engine, event->id)) != NULL) {
         switch (event->type) {
         case CT_EVENT_CLOSING:
             tc->closing = true;
@@ -796,6 +737,8 @@ tracked_conn_event(struct engine *engine, struct ct_event *event)
             tc->conn = NULL;
             break;
         case CT_EVENT_CHANGED:
+            set_metadata(tc, event);
+            break;
         case CT_EVENT_READY:
         default:
             break;
@@ -810,53 +753,42 @@ tracked_conn_free(struct tracked_conn *tc)
 {
     struct engine *engine = tc->engine;
 
-    ovs_assert(!is_installed(tc));
+    ovs_assert(!tracked_conn_is_installed(tc));
     occupy(tc, NULL);
     clear_waits(tc);
-    for (int dir = 0; dir < 2; dir++) {
-        if (tc->retired[dir]) {
-            retired_path_free(tc->retired[dir]);
-        }
-    }
+    retired_paths_forget(tc);
     timer_wheel_cancel(&engine->wheel, &tc->timer);
     if (!ovs_list_is_empty(&tc->dirty_node)) {
         ovs_list_remove(&tc->dirty_node);
         engine->n_dirty--;
     }
-    hmap_remove(&engine->conns_by_id, &tc->id_node);
-    hmap_remove(&engine->conns_by_tuple, &tc->tuple_node);
+    conn_index_remove(tc);
     free(tc);
 }
 
-/* Returns true if everything that 'cp' needs is in the NIC. */
-static bool
-conn_path_is_present(const struct conn_path *cp)
+void
+tracked_conn_account(struct tracked_conn *tc, int dir, uint64_t packets,
+                     uint64_t bytes, long long int used_ms)
 {
-    const struct path *path = cp->path;
-
-    if (!path->module) {
-        return cp->obj.state == NIC_OBJ_PRESENT;
-    }
-    if (cp->conn->obj.state != NIC_OBJ_PRESENT) {
-        return false;
-    }
-    for (size_t i = 0; i < path->n_stages; i++) {
-        const struct module_rule *rule = path->stages[i].flow->rule;
-
-        if (!rule || rule->obj.state != NIC_OBJ_PRESENT) {
-            return false;
-        }
-    }
-    return true;
+    tc->carried[dir].packets += packets;
+    tc->carried[dir].bytes += bytes;
+    tc->used_ms = MAX(tc->used_ms, used_ms);
 }
 
 bool
 tracked_conn_is_carried(const struct tracked_conn *tc, int dir)
 {
+    const struct conn_member *member;
     const struct conn_path *cp;
 
     LIST_FOR_EACH (cp, conn_node, &tc->paths) {
         if (cp->dir == dir && cp->wanted && conn_path_is_present(cp)) {
+            return true;
+        }
+    }
+    LIST_FOR_EACH (member, node, &tc->memberships) {
+        cp = member->path;
+        if (member->dir == dir && cp->wanted && conn_path_is_present(cp)) {
             return true;
         }
     }

@@ -16,6 +16,7 @@ UNIT_TESTS = \
 	tests/test-nic-emu \
 	tests/test-nic-rule \
 	tests/test-path \
+	tests/test-path-random \
 	tests/test-timer-wheel \
 	tests/test-vport-bond \
 	tests/test-vport-bond-watcher
@@ -45,10 +46,12 @@ tests_test_engine_SOURCES = \
 TESTS += tests/check-hooks.sh
 EXTRA_DIST += \
 	tests/check-hooks.sh \
+	tests/engine-invariants.h \
 	tests/engine-test.h \
 	tests/nic-emu-table-test.h \
 	tests/nic-emu-test.h \
 	tests/nic-test.h \
+	tests/path-test.h \
 	tests/tsan.supp \
 	tests/ubsan.supp
 
@@ -102,11 +105,13 @@ TESTSUITE_AT = \
 	tests/nic-emu.at \
 	tests/offload-stats.at \
 	tests/offload-refused.at \
+	tests/offload-carried.at \
 	tests/offload.at \
 	tests/ovs-suites.at \
 	tests/test-switch.at \
 	tests/vswitchd.at \
-	tests/vport-bond.at
+	tests/vport-bond.at \
+	tests/offload-bond.at
 SYSTEM_TESTSUITE_AT = \
 	tests/system-testsuite.at \
 	tests/system-offload.at \

@@ -7,7 +7,7 @@ usage: packet.py KEY=VALUE...
 
     n=N               number of frames (1)
     smac=, dmac=      Ethernet addresses
-    vlan=VID          802.1Q tag
+    vlan=VID          802.1Q tag, "none" for none
     src=, dst=        IPv4 or IPv6 addresses
     id=N              IPv4 identification of the first frame; each further one
                       has the next one (0)
@@ -104,7 +104,7 @@ def frame(args, i):
         dl_type = 0x86DD
     ethernet = (mac(args.get("dmac", "50:54:00:00:00:02"))
                 + mac(args.get("smac", "50:54:00:00:00:01")))
-    if "vlan" in args:
+    if args.get("vlan", "none") != "none":
         ethernet += struct.pack("!HH", 0x8100, int(args["vlan"]))
     return ethernet + struct.pack("!H", dl_type) + ip + data
 

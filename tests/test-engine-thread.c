@@ -139,8 +139,8 @@ fake_conn_new(int index)
     conn->index = index;
     atomic_add(&next_id, 1, &conn->id);
     conn->id++;
-    engine_test_push_ready(engine, conn->id, conn, &nic, flows,
-                           (const int[2]) { 1, 2 });
+    engine_test_push_ready(engine, conn->id, conn, &nic, ENGINE_TEST_ZONE, 0,
+                           flows, (const int[2]) { 1, 2 }, false);
     return conn;
 }
 
