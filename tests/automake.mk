@@ -56,11 +56,16 @@ EXTRA_DIST += \
 	tests/ubsan.supp
 
 # The twin test.  'make check-long' runs it for an hour.
-TESTS += tests/twin.sh
+TESTS += tests/check-semantics.py tests/twin.sh
 EXTRA_DIST += \
+	tests/check-semantics.py \
 	tests/twin.sh \
+	tests/twin/chains.py \
 	tests/twin/compare.py \
+	tests/twin/features.py \
+	tests/twin/features_packets.py \
 	tests/twin/fixed.py \
+	tests/twin/mixed.py \
 	tests/twin/packets.py \
 	tests/twin/runner.py \
 	tests/twin/scenario.py \
@@ -167,7 +172,7 @@ autotest_programs = all $(check_PROGRAMS) tests/atconfig tests/atlocal
 # TESTSUITEFLAGS goes to the suites: numbers, -k KEYWORD, -v, -d, -j N.
 TESTSUITEFLAGS =
 SYSTEM_TESTSUITEFLAGS =
-TESTSUITE_JOBS = -j2
+TESTSUITE_JOBS = -j4
 
 check-local: check-autotest
 

@@ -234,40 +234,12 @@ def odd_flags():
     return case
 
 
-def nat_is_refused():
-    """A translated connection stays in software."""
-    tcp = new_tcp()
-    case = Base("unsupported: NAT", tcp)
-    case.must_carry = False
-    case.flows += ["table=1,priority=40,ct_state=+trk+new,tcp,in_port={vf1},"
-                   "actions=ct(commit,zone={zone},nat(src=10.9.9.9)),"
-                   "resubmit(,5)",
-                   "table=0,priority=40,tcp,actions=ct(table=1,zone={zone},"
-                   "nat)"]
-    back = Host("p0", REMOTE.ip, REMOTE.mac)
-    translated = Host("vf1", "10.9.9.9", VM.mac)
-    reply = Tcp(tcp.writer, translated, back, 1000, 80)
-    case.phases[1] = [tcp.segment(0, SYN)]
-    tcp.next[0] += 1
-    tcp.have[1] += 1
-    reply.next, reply.have = list(tcp.next), list(tcp.have)
-    case.phases[1] += [reply.segment(1, SYN | ACK)]
-    for side in (tcp, reply):
-        side.next[1] += 1
-        side.have[0] += 1
-    case.phases[1] += [tcp.segment(0, ACK), tcp.segment(0, ACK, 10),
-                       reply.segment(1, ACK)]
-    for phase in (2, 3):
-        case.phases[phase] = [tcp.segment(0, ACK, 10), reply.segment(1, ACK)]
-    return case
-
-
 def everything():
     return [tcp_transfer(), tcp_bulk(), tcp_fin_orig(), tcp_fin_reply(),
             tcp_half_close(), tcp_rst(0), tcp_rst(1), tcp_reuse(),
             tcp_from_outside(), udp_both_ways(), udp_one_way(),
             drop_of_reply_side(), policy_change(), fields_of_one_packet(),
-            never_carried(), odd_flags(), nat_is_refused()]
+            never_carried(), odd_flags()]
 
 
 def cases(names):

@@ -28,14 +28,18 @@ Operations and events
         nic COMMAND ARG...      nic-emu/COMMAND emu0 ARG...
         ct-offload COMMAND      ct-offload/COMMAND
         revalidate              revalidation at once, also in stock
-        settle ZONE             waits until the rules of connections that see
+        settle ZONE...          waits until the rules of connections that see
                                 a FIN or RST are out of the NIC: what follows
                                 is seen by the software, and judges it
+        vsctl ARG..., ofctl ARG..., appctl ARG...       these programs
+        ofctl-at BRIDGE ARG...  ovs-ofctl for another bridge
 
 In flows and events "{zone}" stands for the ct zone, which depends on the slot
-in which the case runs.
+in which the case runs, "{zone2}" and "{zone3}" for others that it has if it
+says so ('n_zones'), and "{bridge}" for the bridge.
 """
 
+import ipaddress
 import random
 
 import packets as pk
@@ -69,6 +73,14 @@ class Case:
         self.must_carry = False         # Every NIC must carry some of it.
         self.reassemble = False         # Needs OVS to reassemble fragments.
         self.compare_stats = True
+        self.n_zones = 1
+        # Events before the first packet, and when all has been compared.
+        self.setup = []
+        self.cleanup = []
+        # What features.check() looks at.
+        self.carry = {}
+        self.in_software = False
+        self.reasons = []
 
     def to_dict(self):
         plain = dict(self.__dict__)
@@ -89,8 +101,11 @@ class Case:
         other.ends = [list(ops) for ops in self.ends]
         return other
 
-    def zone(self, slot):
-        return (self.zone_base * ZONES_PER_SLOT + slot) & 0xffff
+    def zone(self, slot, i=0):
+        return ((self.zone_base + i) * ZONES_PER_SLOT + slot) & 0xffff
+
+    def zones(self, slot):
+        return [self.zone(slot, i) for i in range(self.n_zones)]
 
     def has_event(self, *words):
         """Whether an event begins with 'words'."""
@@ -181,15 +196,21 @@ class Connection:
     def addresses(self, d):
         return self.hosts[d].ip, self.hosts[1 - d].ip
 
+    def ipv6(self):
+        return ":" in self.hosts[0].ip
+
     def ends(self, d):
         return self.hosts[d], self.hosts[1 - d]
 
     def l4_ports(self, d):
         return self.ports[d], self.ports[1 - d]
 
+    def header_of(self, d):
+        return self.header
+
     def emit(self, d, proto, l4, **how):
         return self.writer.packet(*self.ends(d), proto, l4,
-                                  **dict(self.header, **how))
+                                  **dict(self.header_of(d), **how))
 
 
 class Udp(Connection):
@@ -389,10 +410,7 @@ class Generator:
             self.vlan = rng.randrange(1, 4095)
         self.make_pipeline()
         if self.normal:
-            for host in self.hosts:
-                for vlan in {None, self.vlan}:
-                    case.phases[0].append(self.writer.arp(
-                        host, self.hosts[0].ip, vlan))
+            self.learn()
         self.conns = [self.make_connection(i)
                       for i in range(rng.randrange(1, 6))]
         for phase in range(1, N_PHASES):
@@ -400,13 +418,26 @@ class Generator:
             self.current = None
             if phase >= 2:
                 scripts += [[op] for op in self.events(phase)]
-            case.phases[phase] = self.riffle(scripts)
+            case.phases[phase] = (self.riffle(scripts)
+                                  + self.last_packets(phase))
             if {"event": HOLD} in case.phases[phase]:
                 case.phases[phase].append({"event": RELEASE})
             case.ends[phase] = self.end_events(phase)
         for conn in self.conns:
-            case.conn_features[conn.key()] = sorted(conn.features)
+            for key in conn.keys():
+                case.conn_features[key] = sorted(conn.features)
         return case
+
+    def learn(self):
+        """Tells NORMAL where hosts are."""
+        for host in self.hosts:
+            for vlan in {None, self.vlan}:
+                self.case.phases[0].append(self.writer.arp(
+                    host, self.hosts[0].ip, vlan))
+
+    def last_packets(self, phase):
+        """Packets that must be the last of 'phase'."""
+        return []
 
     def riffle(self, scripts):
         """Merges lists at random, keeping the order of each."""
@@ -594,12 +625,46 @@ class Generator:
             header["tos"] = rng.choice([32, 184, 1])
         if self.chance(.2, "ttl of a connection"):
             header["ttl"] = rng.choice([1, 63, 255])
-        pick = rng.random()
+        def make(proto, **how):
+            cls, ports = {"tcp": (Tcp, (sport, dport)),
+                          "udp": (Udp, (sport, dport)),
+                          "icmp": (Connection, (7, 7))}[proto]
+            return cls(self.writer, client, server, *ports,
+                       **dict(header, **how))
+
+        return self.random_script(make)
+
+    def random_script(self, make):
+        """Returns a script for a new connection.  'make' is called with
+        "tcp", "udp" or "icmp", and options, and returns the connection."""
+        pick = self.rng.random()
         if pick < .62:
-            return TcpScript(self, client, server, sport, dport, header)
+            return TcpScript(self, make)
         if pick < .92:
-            return UdpScript(self, client, server, sport, dport, header)
-        return PingScript(self, client, server, header)
+            return UdpScript(self, make)
+        return PingScript(self, make)
+
+    def icmp_error(self, conn, d):
+        """Returns an ICMP error about a packet of 'conn', None for a simple
+        one."""
+        return None
+
+    def bits_off(self, d):
+        """What strangers may have different from a connection's packets of
+        direction 'd': an end, or a port."""
+        return [0, 1, "port"]
+
+    def stock_follows(self, conn):
+        """Whether stock's conntrack sees all packets of 'conn'."""
+        return (not self.blind
+                and "flow change: delete" not in self.case.features
+                and (self.everyone or conn.hosts[0].port in TRUSTED))
+
+    def settle(self):
+        """Events after a FIN or RST.  One for all zones: what follows must
+        come before silence is taken for an answer."""
+        return [{"event": ["settle"] + ["{zone%d}" % (i + 1) for i in
+                                        range(self.case.n_zones)]}]
 
     # Events.
 
@@ -649,7 +714,7 @@ class Generator:
         if phase == SETTLE_PHASE and self.chance(.4, "flow table changed"):
             events.append({"event": ["flow"] + self.flow_changes()})
         if phase in (2, 4, 5) and self.chance(.06):
-            events.append(self.flush_event(phase))
+            events += self.flush_events(phase)
         if not self.normal:
             if self.removed_port and phase > SETTLE_PHASE:
                 events.append({"event": ["add-port", self.removed_port]})
@@ -669,7 +734,7 @@ class Generator:
 
     removed_port = None
 
-    def flush_event(self, phase):
+    def flush_events(self, phase):
         kind = self.rng.choice(["zone", "zone", "tuple", "all"])
         self.uses("conntrack flush " + kind)
         if kind == "zone":
@@ -683,7 +748,7 @@ class Generator:
                        else pk.PROTO_UDP, *conn.l4_ports(0))]
         else:
             args = []
-        return {"event": ["flush-conntrack"] + args}
+        return [{"event": ["flush-conntrack"] + args}]
 
     def flow_changes(self):
         rng, flows = self.rng, self.case.flows
@@ -720,8 +785,9 @@ class ConnScript:
         self.start = self.rng.choice((1, 1, 1, 1, 2, 3))
         self.alive = False
 
-    def key(self):
-        return self.conn.key(self.proto)
+    def keys(self):
+        """Returns Connection.key() of the connection in all zones."""
+        return [self.conn.key(self.proto)]
 
     def addresses(self, d, hosts):
         """Returns the addresses of 'hosts', by default those of the
@@ -764,6 +830,14 @@ class ConnScript:
         conn, rng = self.conn, self.rng
         self.g.uses("fragments")
         proto, l4 = self.plain_l4(0, 1400)
+        if conn.ipv6():
+            number = rng.randrange(1 << 32)
+            return [conn.emit(0, proto, l4[at:end], next=44, note="fragment",
+                              extension=pk.ipv6_fragment(proto, at, more,
+                                                         number))
+                    for at, end, more in rng.choice(
+                        [[(0, 1304, 1), (1304, None, 0)], [(0, 64, 0)],
+                         [(64, 128, 1)], [(64, 128, 0)]])]
         if rng.random() < .7:
             self.writer.number += 1
             ident = self.writer.number
@@ -780,11 +854,13 @@ class ConnScript:
         conn, rng = self.conn, self.rng
         self.g.uses("malformed")
         proto, l4 = self.plain_l4(d, rng.choice((0, 40)))
-        kind = rng.choice(["cut", "cut", "ip checksum", "version", "ihl",
-                           "length", "l4"])
+        ipv6 = conn.ipv6()
+        kind = rng.choice(["cut", "cut", "length", "l4"]
+                          + ["ip checksum", "version", "ihl"] * (not ipv6))
         how = {"note": "malformed: " + kind}
         if kind == "cut":
-            how["cut"] = rng.randrange(14, 14 + 20 + len(l4))
+            how["cut"] = rng.randrange(14, 14 + (40 if ipv6 else 20)
+                                       + len(l4))
         elif kind == "ip checksum":
             how["checksum_"] = rng.randrange(1, 65535)
         elif kind == "version":
@@ -792,7 +868,10 @@ class ConnScript:
         elif kind == "ihl":
             how["ihl_"] = rng.choice([0, 4, 6, 15])
         elif kind == "length":
-            how["length_"] = rng.choice([0, 19, 20, 24, 2000])
+            # What is left must not be a header with a bad checksum only:
+            # permitted difference 1.
+            how["length_"] = rng.choice([0, 4, 7, 2000] if ipv6
+                                        else [0, 19, 20, 24, 2000])
         else:
             l4 = self.malformed_l4(d)
         return conn.emit(d, proto, l4, **how)
@@ -801,6 +880,9 @@ class ConnScript:
         """An ICMP error about a packet of this connection."""
         self.g.uses("icmp error")
         d = self.rng.randrange(2)
+        error = self.g.icmp_error(self.conn, d)
+        if error:
+            return error
         src, dst = self.conn.ends(d)
         proto, l4 = self.plain_l4(d, 20)
         packet = pk.ipv4(src.ip, dst.ip, proto, l4)
@@ -814,26 +896,26 @@ class ConnScript:
         its addresses or ports."""
         self.g.uses("one bit off")
         d = self.rng.randrange(2)
-        src, dst = self.conn.ends(d)
-        proto, l4 = self.plain_l4(d, 10)
-        hosts = [src, dst]
-        which = self.rng.randrange(3)
-        if which == 2:
+        hosts = list(self.conn.ends(d))
+        which = self.rng.choice(self.g.bits_off(d))
+        if which == "port":
+            proto, l4 = self.plain_l4(d, 10)
             port = int.from_bytes(l4[:2], "big") ^ 1
             l4 = port.to_bytes(2, "big") + l4[2:]
-            if proto != pk.PROTO_ICMP:
-                at = 16 if proto == pk.PROTO_TCP else 6
+            at = {pk.PROTO_TCP: 16, pk.PROTO_UDP: 6,
+                  pk.PROTO_ICMPV6: 2}.get(proto)
+            if at:
                 l4 = l4[:at] + bytes(2) + l4[at + 2:]
-                right = pk.l4_checksum(src.ip, dst.ip, proto, l4)
+                right = pk.l4_checksum(hosts[0].ip, hosts[1].ip, proto, l4)
                 l4 = l4[:at] + right.to_bytes(2, "big") + l4[at + 2:]
         else:
             host = hosts[which]
-            head, last = host.ip.rsplit(".", 1)
-            ip = "%s.%d" % (head, int(last) ^ 1)
-            hosts[which] = Host(host.port, ip, host.mac)
+            ip = ipaddress.ip_address(host.ip)
+            hosts[which] = Host(host.port, str(type(ip)(int(ip) ^ 1)),
+                                host.mac)
             proto, l4 = self.plain_l4(d, 10, hosts)
         return self.writer.packet(*hosts, proto, l4, note="one bit off",
-                                  **self.conn.header)
+                                  **self.conn.header_of(d))
 
     def noise(self, ops):
         """Appends to 'ops' packets that the connection has to do with, without
@@ -862,9 +944,9 @@ class ConnScript:
 class UdpScript(ConnScript):
     proto = "udp"
 
-    def __init__(self, generator, client, server, sport, dport, header):
+    def __init__(self, generator, make):
         super().__init__(generator)
-        self.conn = Udp(self.writer, client, server, sport, dport, **header)
+        self.conn = make("udp")
         self.one_way = generator.chance(.1, "udp one way")
         generator.uses("udp")
 
@@ -888,7 +970,9 @@ class UdpScript(ConnScript):
         ops = []
         for _ in range(self.rng.randrange(0, 16)):
             how = self.variation()
-            if self.g.chance(.1, "udp without checksum"):
+            # With IPv6 this is a bad checksum: permitted difference 1.
+            if (not self.conn.ipv6()
+                    and self.g.chance(.1, "udp without checksum")):
                 how["udp"] = {"checksum_": 0}
             d = 0 if self.one_way else self.rng.randrange(2)
             length = self.rng.choice((0, 1, 20, 100, 1400))
@@ -901,13 +985,17 @@ class UdpScript(ConnScript):
 class PingScript(ConnScript):
     proto = "icmp"
 
-    def __init__(self, generator, client, server, header):
+    def __init__(self, generator, make):
         super().__init__(generator)
-        self.conn = Connection(self.writer, client, server, 7, 7, **header)
+        self.conn = make("icmp")
         self.number = 0
         generator.uses("icmp echo")
 
     def plain_l4(self, d, length, hosts=None):
+        src, dst = self.addresses(d, hosts)
+        if ":" in src:
+            return pk.PROTO_ICMPV6, pk.icmpv6_echo(src, dst, bool(d), 7,
+                                                   self.number, bytes(length))
         return pk.PROTO_ICMP, pk.icmp_echo(bool(d), 7, self.number,
                                            bytes(length))
 
@@ -934,7 +1022,7 @@ class PingScript(ConnScript):
 class TcpScript(ConnScript):
     proto = "tcp"
 
-    def __init__(self, generator, client, server, sport, dport, header):
+    def __init__(self, generator, make):
         super().__init__(generator)
         g, rng = self.g, self.rng
         scale = (None, None)
@@ -944,10 +1032,9 @@ class TcpScript(ConnScript):
             scale = (rng.randrange(15), rng.randrange(15))
         elif g.chance(.2):
             scale = rng.choice([(7, None), (None, 7)])
-        self.conn = Tcp(self.writer, client, server, sport, dport,
-                        isn=self.isn(), scale=scale,
-                        window=tuple(self.pick_window(scale, d)
-                                     for d in (0, 1)), **header)
+        self.conn = make("tcp", isn=self.isn(), scale=scale,
+                         window=tuple(self.pick_window(scale, d)
+                                      for d in (0, 1)))
         self.midstream = g.chance(.1, "mid-stream pickup")
         self.closing = (g.chance(.7) and rng.choice((3, 4, 4, 4, 6))) or None
         self.reuse = (self.closing == 4 and not g.blind
@@ -1027,9 +1114,7 @@ class TcpScript(ConnScript):
     def may_forge(self):
         """Whether stock follows the connection as it is: it does not if the
         connection is refused and goes on nevertheless."""
-        g = self.g
-        return (not g.blind and "flow change: delete" not in g.case.features
-                and (g.everyone or self.conn.hosts[0].port in TRUSTED))
+        return self.g.stock_follows(self.conn)
 
     def exchange(self, first):
         """Data of both sides, all that was lost included."""
@@ -1048,7 +1133,7 @@ class TcpScript(ConnScript):
         it gets through: permitted difference 5."""
         d = self.rng.randrange(2)
         return (self.exchange(0)
-                + [self.forged(d, permit=5), {"event": ["settle", "{zone}"]}]
+                + [self.forged(d, permit=5)] + self.g.settle()
                 + self.exchange(d))
 
     def stray(self):
@@ -1181,7 +1266,3 @@ class TcpScript(ConnScript):
             self.midstream = False
             return self.begin(phase) + self.traffic(phase)
         return []
-
-
-def random_case(seed):
-    return Generator(seed).build()

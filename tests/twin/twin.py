@@ -16,7 +16,9 @@ import sys
 import tempfile
 import time
 
+import features
 import fixed
+import mixed
 import runner
 import scenario
 import shrink
@@ -40,6 +42,8 @@ def parse_arguments():
         help="the fixed scenarios; default: yes, with --seed no")
     add("--case", action="append", default=[],
         help="only the fixed scenario of this name")
+    add("--equal-only", action="store_true",
+        help="do not require of fixed scenarios that the NIC carries them")
     add("--modes", default="flat,module",
         help="of flat, module and off (ours, with offload off)")
     add("--profiles", default="typical,hostile", help="of the emulated NIC")
@@ -265,7 +269,7 @@ class Test:
             yield cases
             return
         if args.fixed != "no":
-            cases = fixed.cases(args.case)
+            cases = fixed.cases(args.case) + features.cases(args.case)
             for i in range(0, len(cases), n):
                 yield cases[i:i + n]
             if args.fixed == "only" or args.case:
@@ -275,7 +279,7 @@ class Test:
         end = time.monotonic() + (args.seconds or float("inf"))
         while time.monotonic() < end and (count is None or count > 0):
             m = n if count is None else min(n, count)
-            yield [scenario.random_case(seed + i) for i in range(m)]
+            yield [mixed.random_case(seed + i) for i in range(m)]
             seed += m
             count = None if count is None else count - m
 
@@ -314,7 +318,12 @@ class Test:
 
     def check_carried(self, result):
         """A fixed scenario that is about the NIC must use it."""
+        if self.args.equal_only:
+            return
         for label, carried in result.carried.items():
+            result.reports[label].output += features.check(
+                result.case, label, sum(carried.values()),
+                result.reasons[label])
             if (result.case.must_carry and label.endswith("-typical")
                     and not any(carried.values())):
                 result.reports[label].output.append(
@@ -387,7 +396,7 @@ def main():
     args = parse_arguments()
     if args.show:
         for i in range(args.count or 1):
-            print(scenario.random_case(args.seed + i).describe())
+            print(mixed.random_case(args.seed + i).describe())
         return 0
 
     def interrupted(number, frame):

@@ -342,6 +342,10 @@ class Switch:
                   "unix:" + self._path(self.bridge(slot) + ".mgmt"), "-",
                   text="\n".join(changes) + "\n")
 
+    def ofctl(self, bridge, command, *args):
+        self._run("ovs-ofctl", "-OOpenFlow13", command,
+                  "unix:" + self._path(bridge + ".mgmt"), *args)
+
     # Commands.
 
     def command(self, *words):
@@ -386,6 +390,14 @@ class Switch:
             self.vsctl(*self._add_port_words(slot, args[0])[1:])
         elif verb == "revalidate":
             self.revalidate()
+        elif verb == "vsctl":
+            self.vsctl(*args)
+        elif verb == "ofctl":
+            self.ofctl(self.bridge(slot), *args)
+        elif verb == "ofctl-at":
+            self.ofctl(*args)
+        elif verb == "appctl":
+            self.command(*args)
         elif self.nic is None:
             pass
         elif verb == "set-open":
@@ -399,7 +411,7 @@ class Switch:
         elif verb == "ct-offload":
             self.command("ct-offload/" + args[0], *args[1:])
         elif verb == "settle":
-            self.settle(int(args[0]))
+            self.settle({int(zone) for zone in args})
         else:
             raise SwitchError("%s: no such event" % verb)
 
@@ -427,12 +439,12 @@ class Switch:
         if self.nic is not None:
             self.command("ct-offload/sync", "20000")
 
-    def settle(self, zone):
-        """Waits until no connection of 'zone' that sees a FIN or RST is in the
-        NIC, also if others made the NIC hold back completions."""
+    def settle(self, zones):
+        """Waits until no connection of 'zones' that sees a FIN or RST is in
+        the NIC, also if others made the NIC hold back completions."""
         self.command("nic-emu/fault", "emu0", "release")
         self.command("ct-offload/sync", "20000")
-        while any(conn["zone"] == zone and conn["state"] == "withdrawing"
+        while any(conn["zone"] in zones and conn["state"] == "withdrawing"
                   for conn in self.connections()):
             select.select([], [], [], POKE_INTERVAL)
 
@@ -450,8 +462,9 @@ class Switch:
     def reset(self, reassemble):
         """Forgets what cases left behind.  'reassemble' is whether conntrack
         reassembles fragments."""
-        self.command("dpctl/ipf-set-%s" % ("enabled" if reassemble
-                                           else "disabled"), "v4")
+        for family in ("v4", "v6"):
+            self.command("dpctl/ipf-set-%s" % ("enabled" if reassemble
+                                               else "disabled"), family)
         self.command("dpctl/flush-conntrack")
         for slot in range(self.n_slots):
             self.command("fdb/flush", self.bridge(slot))
