@@ -88,6 +88,11 @@ TESTS_ENVIRONMENT = \
 	if test $(handoff_sanitizers) != none; then \
 	    CK_FORK=no; export CK_FORK; \
 	    CT_SEEDS=$${CT_SEEDS-200}; export CT_SEEDS; \
+	    ENGINE_SEEDS=$${ENGINE_SEEDS-3}; export ENGINE_SEEDS; \
+	    TWIN_COUNT=$${TWIN_COUNT-24}; export TWIN_COUNT; \
+	fi; \
+	if test $(handoff_sanitizers) = thread; then \
+	    CT_SEEDS=20; ENGINE_SEEDS=1; \
 	fi; \
 	$(sanitizer_environment)
 sanitizer_environment = \
