@@ -203,10 +203,14 @@ module_rule_changed(struct module_rule *rule)
 
     if (!rule->n_users) {
         module_rule_free(rule);
-    } else if (rule->outdated) {
+        return;
+    }
+    if (rule->outdated) {
         rule->outdated = false;
         nic_obj_set_wanted(rule->onic, &rule->obj, true, engine->now_ms);
-    } else if (rule->obj.n_failed) {
+    }
+    if (rule->obj.n_failed) {
+        /* Also if it was the outdated one: the NIC is not asked at once. */
         ovs_list_push_back(&engine->failed_rules, &rule->failed_node);
     }
 }
