@@ -281,6 +281,38 @@ tracked_conn_has_room(const struct engine *engine,
                                     : onic->caps.max_rules);
 }
 
+/* Sets the timer of 'tc' to the earliest thing that it waits for. */
+static void
+set_timer(struct tracked_conn *tc)
+{
+    struct engine *engine = tc->engine;
+    long long int deadline_ms = LLONG_MAX;
+
+    if (tc->judging && tc->conn) {
+        /* Set when the judgement began. */
+        return;
+    }
+    if (tc->armed && tc->conn) {
+        deadline_ms = (engine->conn_ops->expiration(tc->conn)
+                       - tc->margin_ms);
+    }
+    for (int dir = 0; dir < 2 && tc->conn; dir++) {
+        if (tc->blocked_ms[dir] > engine->now_ms) {
+            deadline_ms = MIN(deadline_ms, tc->blocked_ms[dir]);
+        } else if (tc->reason[dir] == REASON_MAX_CONNS
+                   || tc->reason[dir] == REASON_PENDING) {
+            deadline_ms = MIN(deadline_ms, (engine->now_ms
+                                            + OFFLOAD_NIC_RETRY_MIN_MS));
+        }
+    }
+
+    if (deadline_ms != LLONG_MAX) {
+        timer_wheel_set(&engine->wheel, &tc->timer, deadline_ms);
+    } else {
+        timer_wheel_cancel(&engine->wheel, &tc->timer);
+    }
+}
+
 enum offload_reason
 tracked_conn_arm(struct tracked_conn *tc, struct offload_nic *onic)
 {
@@ -306,6 +338,8 @@ tracked_conn_arm(struct tracked_conn *tc, struct offload_nic *onic)
                         MAX(engine->conn_ops->expiration(tc->conn)
                             - engine->now_ms, 0) / 2);
     occupy(tc, onic);
+    /* It may have been armed by another one, and nothing else looks at it. */
+    set_timer(tc);
     return REASON_NONE;
 }
 
@@ -364,38 +398,6 @@ recompute_direction(struct tracked_conn *tc, int dir)
         for (size_t i = 0; i < c.n_asked; i++) {
             conn_index_wait(tc, c.asked[i].zone, &c.asked[i].tuple);
         }
-    }
-}
-
-/* Sets the timer of 'tc' to the earliest thing that it waits for. */
-static void
-set_timer(struct tracked_conn *tc)
-{
-    struct engine *engine = tc->engine;
-    long long int deadline_ms = LLONG_MAX;
-
-    if (tc->judging && tc->conn) {
-        /* Set when the judgement began. */
-        return;
-    }
-    if (tc->armed && tc->conn) {
-        deadline_ms = (engine->conn_ops->expiration(tc->conn)
-                       - tc->margin_ms);
-    }
-    for (int dir = 0; dir < 2 && tc->conn; dir++) {
-        if (tc->blocked_ms[dir] > engine->now_ms) {
-            deadline_ms = MIN(deadline_ms, tc->blocked_ms[dir]);
-        } else if (tc->reason[dir] == REASON_MAX_CONNS
-                   || tc->reason[dir] == REASON_PENDING) {
-            deadline_ms = MIN(deadline_ms, (engine->now_ms
-                                            + OFFLOAD_NIC_RETRY_MIN_MS));
-        }
-    }
-
-    if (deadline_ms != LLONG_MAX) {
-        timer_wheel_set(&engine->wheel, &tc->timer, deadline_ms);
-    } else {
-        timer_wheel_cancel(&engine->wheel, &tc->timer);
     }
 }
 
