@@ -1022,6 +1022,9 @@ def refused():
                   "other_config", "nic-emu-emu1"]])
     add("software: from a port that is no NIC's", "no-port",
         conns=tcp_and_udp(FOREIGN, REMOTE), hosts=(FOREIGN,))
+    add("software: a port with ct-offload=false", "port-disabled",
+        setup=[["set-port", "vf1", "ct-offload=false"]],
+        cleanup=[["set-port", "vf1", "ct-offload=true"]])
     add("software: controller", "action",
         est="controller(max_len=64),resubmit(,5)")
     add("software: meter", "action",

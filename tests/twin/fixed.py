@@ -73,6 +73,31 @@ def tcp_bulk():
     return case
 
 
+def tcp_strict_again():
+    """Handed over and taken back for good: when both directions have shown
+    where they are, windows are checked as ever."""
+    tcp = new_tcp()
+    case = Base("tcp: windows after withdrawal", tcp)
+    case.phases[2] = [tcp.data(0), tcp.ack(1), tcp.data(1), tcp.ack(0)]
+    case.ends[2] = [{"event": ["set-port", port, "ct-offload=false"]}
+                    for port in ("vf1", "p0")]
+    for phase in (3, 4):
+        for _ in range(70):
+            case.phases[phase] += [tcp.data(0, 1400), tcp.ack(1),
+                                   tcp.data(1, 1400), tcp.ack(0)]
+    for d in (0, 1):
+        for far in (1 << 22, 1 << 30, -(1 << 22)):
+            case.phases[5].append(tcp.segment(
+                d, ACK, 10, seq=(tcp.next[d] + far) % (1 << 32)))
+            case.phases[5].append(tcp.segment(
+                d, pk.RST, seq=(tcp.next[d] + far) % (1 << 32)))
+        case.phases[5] += [tcp.data(d), tcp.ack(1 - d)]
+    case.phases[6] = tcp.close()
+    case.cleanup = [{"event": ["set-port", port, "ct-offload=true"]}
+                    for port in ("vf1", "p0")]
+    return case
+
+
 def tcp_fin_orig():
     tcp = new_tcp()
     case = Base("tcp: FIN of the client first", tcp)
@@ -197,6 +222,30 @@ def fields_of_one_packet():
     return case
 
 
+def told_apart(first):
+    """Connections of the same hosts that differ in nothing but mark or label,
+    zero or not.  'first' says which of them are handed over first."""
+    bit = "0x80000000000000000000000000000000"
+    udp = new_udp()
+    plain = Udp(udp.writer, VM, REMOTE, 1001, 56)
+    marked = Udp(udp.writer, VM, REMOTE, 1000, 54)
+    labelled = Udp(udp.writer, VM, REMOTE, 1000, 55)
+    case = Base("match: mark and label of a connection, %s first" % first, udp)
+    new = ("table=1,priority=40,ct_state=+trk+new,udp,tp_dst=%d,actions="
+           "ct(commit,zone={zone},exec(set_field:%s)),resubmit(,5)")
+    case.flows += [new % (54, "0x1->ct_mark"), new % (55, bit + "->ct_label")]
+    case.flows += ["table=1,priority=40,ct_state=+trk+est,udp,%s,"
+                   "actions=mod_nw_tos:%d,resubmit(,5)" % match
+                   for match in (("ct_mark=1", 32),
+                                 ("ct_label=%s/%s" % (bit, bit), 64))]
+    conns = ([udp, plain, marked, labelled] if first == "zero"
+             else [marked, labelled, udp, plain])
+    for phase in (1, 2, 3, 4):
+        case.phases[phase] = [conn.datagram(d) for conn in conns
+                              for d in (0, 1, 0, 1)]
+    return case
+
+
 def never_carried():
     """Fragments and packets that are not what they seem, with the tuple of a
     connection that is carried."""
@@ -235,10 +284,12 @@ def odd_flags():
 
 
 def everything():
-    return [tcp_transfer(), tcp_bulk(), tcp_fin_orig(), tcp_fin_reply(),
+    return [tcp_transfer(), tcp_bulk(), tcp_strict_again(),
+            tcp_fin_orig(), tcp_fin_reply(),
             tcp_half_close(), tcp_rst(0), tcp_rst(1), tcp_reuse(),
             tcp_from_outside(), udp_both_ways(), udp_one_way(),
             drop_of_reply_side(), policy_change(), fields_of_one_packet(),
+            told_apart("zero"), told_apart("others"),
             never_carried(), odd_flags()]
 
 
