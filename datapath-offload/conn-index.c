@@ -4,6 +4,7 @@
 #include "engine-private.h"
 
 #include "hash.h"
+#include "lib/mutant.h"
 #include "util.h"
 
 /* A connection whose paths depend on the connection that ct() finds in 'zone'
@@ -140,7 +141,8 @@ conn_index_find_predecessor(const struct tracked_conn *tc)
             struct tracked_conn *other = key_conn(key);
 
             if (other != tc && key_matches(key, other, tc, tc->zone, tuple)
-                && tracked_conn_is_installed(other)) {
+                && tracked_conn_is_installed(other)
+                && !MUTANT(removal_not_awaited)) {
                 return other;
             }
         }

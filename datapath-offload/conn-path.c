@@ -3,6 +3,7 @@
 #include <config.h>
 #include "engine-private.h"
 
+#include "lib/mutant.h"
 #include "util.h"
 
 /* Retired paths. */
@@ -254,7 +255,8 @@ conn_path_use(struct tracked_conn *tc, int dir, struct path *path,
     enum offload_reason reason;
     struct conn_path *cp;
 
-    reason = arm_all(tc, path->onic, members, n);
+    reason = (MUTANT(reply_not_armed) && dir ? REASON_NONE
+              : arm_all(tc, path->onic, members, n));
     if (reason != REASON_NONE) {
         return reason;
     }
@@ -359,7 +361,8 @@ conn_path_account(struct conn_path *cp, uint64_t packets, uint64_t bytes,
         const struct path_stage *stage = &cp->path->stages[i];
 
         megaflow_credit(stage->flow, packets,
-                        bytes + packets * stage->byte_delta, used_ms);
+                        MUTANT(bytes_as_received) ? bytes
+                        : bytes + packets * stage->byte_delta, used_ms);
     }
     tracked_conn_account(cp->conn, cp->dir, packets, bytes, used_ms);
     for (size_t i = 0; i < cp->n_members; i++) {

@@ -91,6 +91,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include "lib/mutant.h"
 #include "lib/nic.h"
 #include "mpsc-queue.h"
 #include "openvswitch/types.h"
@@ -211,7 +212,7 @@ enum ct_close ct_conn_judge(struct conn *conn, struct conntrack *ct,
 /* Silence after which a FIN or RST that nothing contradicted is believed, in
  * milliseconds.  A sender retransmits after 1 s at first (RFC 6298, section
  * 2.1). */
-#define CT_JUDGE_MS 1000
+#define CT_JUDGE_MS (MUTANT(seconds_for_ms) ? 1 : 1000)
 
 /* Makes 'conn' announce itself again with CT_EVENT_READY, and the same id, at
  * its next packet in software if it is established. */

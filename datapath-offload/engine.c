@@ -8,6 +8,7 @@
 
 #include "dpif.h"
 #include "hash.h"
+#include "lib/mutant.h"
 #include "odp-util.h"
 #include "openvswitch/vlog.h"
 #include "util.h"
@@ -632,7 +633,9 @@ engine_clear_port(struct engine *engine, uint32_t dp, odp_port_t odp_port,
         free(port->name);
         free(port);
         set_egress_ports(engine, onic);
-        kill_paths(engine, NULL, dp, odp_port);
+        if (!MUTANT(port_removal_ignored)) {
+            kill_paths(engine, NULL, dp, odp_port);
+        }
     }
 }
 
@@ -666,7 +669,8 @@ put_megaflow(struct engine *engine, struct megaflow_event *event)
     bool added;
 
     if (flow) {
-        if (megaflow_is_unchanged(flow, &event->match, &event->program)) {
+        if (MUTANT(modify_ignored)
+            || megaflow_is_unchanged(flow, &event->match, &event->program)) {
             return;
         }
         path_kill_all(engine, flow);
@@ -704,7 +708,7 @@ handle_mf_event(struct engine *engine, struct megaflow_event *event)
         break;
     case MEGAFLOW_DEL:
         flow = mf_mirror_find(&engine->mirror, event->dp, &event->ufid);
-        if (flow) {
+        if (flow && !MUTANT(delete_ignored)) {
             remove_megaflow(engine, flow);
         }
         break;

@@ -7,6 +7,7 @@
 
 #include "dpif.h"
 #include "hash.h"
+#include "lib/mutant.h"
 #include "ovs-rcu.h"
 #include "util.h"
 
@@ -593,7 +594,9 @@ megaflow_claim(struct megaflow *flow, unsigned int pmd_id,
 
     memset(stats, 0, sizeof *stats);
 
-    ovs_mutex_lock(&flow->mutex);
+    if (!MUTANT(stats_unlocked)) {
+        ovs_mutex_lock(&flow->mutex);
+    }
     share = get_share(flow, pmd_id, copy, now_ms);
     if (fresh && now_ms >= share->asked_ms + COPY_RACE_MS) {
         share->packets = share->bytes = 0;
@@ -601,10 +604,16 @@ megaflow_claim(struct megaflow *flow, unsigned int pmd_id,
     share->asked_ms = now_ms;
     share->packets += flow->packets - flow->claimed_packets;
     share->bytes += flow->bytes - flow->claimed_bytes;
+    if (MUTANT(counted_per_copy)) {
+        share->packets = flow->packets;
+        share->bytes = flow->bytes;
+    }
     flow->claimed_packets = flow->packets;
     flow->claimed_bytes = flow->bytes;
     stats->n_packets = share->packets;
     stats->n_bytes = share->bytes;
     stats->used = flow->used_ms;
-    ovs_mutex_unlock(&flow->mutex);
+    if (!MUTANT(stats_unlocked)) {
+        ovs_mutex_unlock(&flow->mutex);
+    }
 }

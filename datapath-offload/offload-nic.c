@@ -7,6 +7,7 @@
 #include <limits.h>
 
 #include "coverage.h"
+#include "lib/mutant.h"
 #include "openvswitch/vlog.h"
 #include "util.h"
 
@@ -135,7 +136,8 @@ static void
 account(struct offload_nic *onic, struct nic_obj *obj, int dir,
         const struct nic_counter *counter, long long int now_ms)
 {
-    if (counter->packets > obj->seen[dir].packets) {
+    if (counter->packets > obj->seen[dir].packets
+        || (MUTANT(stale_hits) && counter->packets)) {
         uint64_t packets = counter->packets - obj->seen[dir].packets;
         uint64_t bytes = counter->bytes - obj->seen[dir].bytes;
 
@@ -206,7 +208,7 @@ complete_del(struct offload_nic *onic, struct nic_obj *obj,
              const struct nic_completion *c, long long int now_ms)
 {
     if (!c->error || c->error == ENOENT) {
-        if (!c->error) {
+        if (!c->error && !MUTANT(final_counts_lost)) {
             account(onic, obj, 0, &c->final[0], now_ms);
             account(onic, obj, 1, &c->final[1], now_ms);
         }

@@ -6,6 +6,7 @@
 #include <limits.h>
 
 #include "hash.h"
+#include "lib/mutant.h"
 #include "util.h"
 
 void
@@ -70,7 +71,8 @@ resolve_port(odp_port_t odp_port, void *ctx_)
     const struct offload_port *port = engine_find_port(ctx->engine, ctx->dp,
                                                        odp_port);
 
-    return (port && port->onic == ctx->onic && port->ct_offload
+    return (port && port->onic == ctx->onic
+            && (port->ct_offload || MUTANT(port_setting_ignored))
             ? port->id : NIC_PORT_NONE);
 }
 

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "lib/mutant.h"
 #include "packets.h"
 #include "path-private.h"
 #include "util.h"
@@ -90,6 +91,12 @@ add_match(struct match *match, const struct megaflow *flow,
 
         if (except) {
             bits &= ~flow_u64_value(except, idx);
+        }
+        if (MUTANT(first_mask_wins) && masks[idx]) {
+            continue;
+        }
+        if (MUTANT(zero_value_dropped)) {
+            bits &= miniflow_get(flow->match.flow, idx);
         }
         values[idx] |= miniflow_get(flow->match.flow, idx) & bits;
         masks[idx] |= bits;
@@ -275,6 +282,9 @@ flat_vlan(struct compile_ctx *ctx, const struct megaflow_op *op)
             return REASON_ACTION;
         }
         path_tags_pop(&ctx->tags);
+        if (MUTANT(vlan_pop_forgotten)) {
+            return REASON_NONE;
+        }
         if (pending->n_vlans
             && (pending->vlans[pending->n_vlans - 1].type
                 == NIC_ACTION_PUSH_VLAN)) {
@@ -405,6 +415,16 @@ path_compile_flat(const struct path_chain *chain, ovs_be16 dl_type,
     if (nw_proto == IPPROTO_TCP) {
         ctx.match.flow.tcp_flags |= htons(PATH_TCP_FLAGS);
         ctx.match.wc.masks.tcp_flags |= htons(PATH_TCP_FLAGS_MASK);
+    }
+    if (MUTANT(syn_not_excluded) && nw_proto == IPPROTO_TCP) {
+        ctx.match.flow.tcp_flags &= ~htons(TCP_SYN | TCP_ACK);
+        ctx.match.wc.masks.tcp_flags &= ~htons(TCP_SYN | TCP_ACK);
+    }
+    if (MUTANT(fin_not_excluded)) {
+        ctx.match.wc.masks.tcp_flags &= ~htons(TCP_FIN | TCP_RST);
+    }
+    if (MUTANT(ttl_not_matched) && ctx.set.nw_ttl) {
+        ctx.match.wc.masks.nw_ttl = 0;
     }
     limit_tags(&ctx.match);
     return nic_template_create(in_port, NIC_TABLE_ROOT, &ctx.match,
@@ -590,6 +610,12 @@ path_compile_module(const struct megaflow *flow,
     match_init_catchall(&ctx.match);
     add_match(&ctx.match, flow, path_wire_fields(), NULL);
     add_match(&ctx.match, flow, path_ct_fields(), NULL);
+    if (MUTANT(mark_zero_is_none) && !ctx.match.flow.ct_mark) {
+        ctx.match.wc.masks.ct_mark = 0;
+    }
+    if (MUTANT(label_mask_ignored)) {
+        ctx.match.flow.ct_label = ctx.match.wc.masks.ct_label = OVS_U128_ZERO;
+    }
     add_vlan_match(&ctx.match, flow, &ctx.tags);
     for (size_t i = 0; i < flow->program.n_ops; i++) {
         *reason = module_op(&ctx, &state, &flow->program.ops[i]);

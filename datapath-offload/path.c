@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "lib/mutant.h"
 #include "packets.h"
 #include "path-private.h"
 #include "util.h"
@@ -464,7 +465,7 @@ run_ct(struct compose_ctx *ctx, struct packet *packet,
                          || translates_to_itself(conn, &tuple))) {
         return REASON_CT_FORCE;
     }
-    if (changes_conn(conn, op)) {
+    if (changes_conn(conn, op) && !MUTANT(ct_change_carried)) {
         return REASON_CT_CHANGE;
     }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "dp-packet.h"
+#include "lib/mutant.h"
 #include "packets.h"
 #include "unaligned.h"
 #include "util.h"
@@ -182,7 +183,7 @@ void
 tcp_resync_judge(struct tcp_resync *r, const struct tcp_window w[2], int dir,
                  const struct tcp_segment *seg)
 {
-    if (tcp_resync_is_pending(r)) {
+    if (tcp_resync_is_pending(r) && !MUTANT(close_believed)) {
         judge_by_ack(r, w, dir, seg);
         judge_by_seq(r, w, dir, seg);
     }
@@ -433,6 +434,9 @@ tcp_resync_adjust(struct tcp_resync *r, struct tcp_window w[2], int dir,
 void
 tcp_resync_advance(struct tcp_resync *r, const struct tcp_window w[2])
 {
+    if (MUTANT(checking_stays_off)) {
+        r->known = 0;
+    }
     if (r->mode == TCP_RESYNC_RELEARN && r->known == BOTH) {
         for (int i = 0; i < 2; i++) {
             if (ahead(w[i].seqlo, r->settle_at[i]) >= 0) {

@@ -7,6 +7,7 @@
 
 #include "coverage.h"
 #include "hash.h"
+#include "lib/mutant.h"
 #include "util.h"
 
 COVERAGE_DEFINE(ct_offload_armed);
@@ -156,6 +157,9 @@ check_conn(const struct tracked_conn *tc)
     case CT_OBSTACLE_NONE:
         break;
     case CT_OBSTACLE_ALG:
+        if (MUTANT(helper_ignored)) {
+            break;
+        }
         return REASON_ALG;
     case CT_OBSTACLE_PROTO:
     default:
@@ -210,7 +214,8 @@ find_conn(uint16_t zone, const struct nic_tuple *tuple,
     struct tracked_conn *tc = c->conn;
     int dir = c->dir;
 
-    if (zone != tc->zone || memcmp(tuple, &tc->tuple[dir], sizeof *tuple)) {
+    if ((zone != tc->zone || memcmp(tuple, &tc->tuple[dir], sizeof *tuple))
+        && !MUTANT(second_zone_ignored)) {
         if (c->n_asked < ARRAY_SIZE(c->asked)) {
             c->asked[c->n_asked].zone = zone;
             c->asked[c->n_asked++].tuple = *tuple;
@@ -246,7 +251,7 @@ find_nic(const struct tracked_conn *tc, int dir, struct offload_nic **onicp)
     if (!port) {
         return REASON_NO_PORT;
     }
-    if (!port->ct_offload) {
+    if (!port->ct_offload && !MUTANT(port_setting_ignored)) {
         return REASON_PORT_DISABLED;
     }
     if (engine->config.mode == ENGINE_MODE_MODULE
@@ -440,7 +445,9 @@ tracked_conn_recompute(struct tracked_conn *tc)
 
     if (reason != REASON_NONE) {
         set_reason(tc, reason);
-        want_nothing(tc);
+        if (!MUTANT(withdrawal_skipped) || tc->conn) {
+            want_nothing(tc);
+        }
     } else {
         LIST_FOR_EACH (cp, conn_node, &tc->paths) {
             cp->wanted = false;
@@ -542,6 +549,9 @@ block(struct tracked_conn *tc, int dir, const struct nic_obj *obj)
                                  << MIN(tc->n_failed, 16),
                                  OFFLOAD_NIC_RETRY_MAX_MS);
 
+    if (MUTANT(blocked_forever)) {
+        delay_ms = LLONG_MAX / 2;
+    }
     tc->blocked_ms[dir] = tc->engine->now_ms + delay_ms;
     tc->blocked_reason[dir] = tc->reason[dir] = obj->reason;
     tc->blocked_why[dir] = obj->why;
@@ -641,7 +651,7 @@ tracked_conn_timeout(struct tracked_conn *tc)
         tracked_conn_mark_dirty(tc);
         return;
     }
-    if (tc->armed
+    if (tc->armed && !MUTANT(no_keepalive)
         && (engine->conn_ops->expiration(tc->conn) - engine->now_ms
             <= tc->margin_ms)) {
         watch(tc);
@@ -658,7 +668,9 @@ set_metadata(struct tracked_conn *tc, const struct ct_event *event)
 {
     struct conn_member *member;
 
-    if (tc->mark == event->mark && ovs_u128_equals(tc->label, event->label)) {
+    if (MUTANT(change_ignored)
+        || (tc->mark == event->mark
+            && ovs_u128_equals(tc->label, event->label))) {
         return;
     }
     tc->mark = event->mark;
@@ -699,6 +711,13 @@ handle_ready(struct engine *engine, const struct ct_event *event)
         tc->tuple[0] = event->tuple[0];
         tc->tuple[1] = event->tuple[1];
         memcpy(tc->nat_parts, event->nat_parts, sizeof tc->nat_parts);
+        if (MUTANT(nat_parts_swapped)) {
+            tc->nat_parts[0] = event->nat_parts[1];
+            tc->nat_parts[1] = event->nat_parts[0];
+        }
+        if (MUTANT(reply_not_translated)) {
+            tc->nat_parts[1] = 0;
+        }
         memcpy(tc->nat_state, event->nat_state, sizeof tc->nat_state);
         tc->mark = event->mark;
         tc->label = event->label;
@@ -722,6 +741,12 @@ tracked_conn_event(struct engine *engine, struct ct_event *event)
 {
     struct tracked_conn *tc;
 
+    if (MUTANT(label_cut)) {
+        event->label.u64.hi = 0;
+    }
+    if (MUTANT(ids_reused)) {
+        event->id &= 0x3f;
+    }
     if (event->type == CT_EVENT_READY) {
         handle_ready(engine, event);
     } else if ((tc = conn_index_find_id(engine, event->id)) != NULL) {
@@ -736,7 +761,9 @@ tracked_conn_event(struct engine *engine, struct ct_event *event)
             tc->expired = true;
             break;
         case CT_EVENT_REMOVED:
-            tc->conn = NULL;
+            if (!MUTANT(removal_ignored)) {
+                tc->conn = NULL;
+            }
             break;
         case CT_EVENT_CHANGED:
             set_metadata(tc, event);

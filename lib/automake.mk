@@ -9,6 +9,7 @@ lib_libnic_la_SOURCES = \
 	lib/carrier.h \
 	lib/egress.c \
 	lib/egress.h \
+	lib/mutant.h \
 	lib/nic-emu-check.c \
 	lib/nic-emu-check.h \
 	lib/nic-emu-config.c \

@@ -175,6 +175,18 @@ AC_DEFUN([HANDOFF_ENABLE_SANITIZERS],
    AC_SUBST([handoff_sanitizers])
    AC_SUBST([SANITIZER_FLAGS])])
 
+# HANDOFF_ENABLE_MUTANTS
+AC_DEFUN([HANDOFF_ENABLE_MUTANTS],
+  [AC_ARG_ENABLE([mutants],
+     [AS_HELP_STRING([--enable-mutants],
+                     [build deliberate defects in, to be chosen at run time,
+                      for "make check-mutants"; never install such a build])],
+     [], [enable_mutants=no])
+   MUTANT_CPPFLAGS=
+   AS_IF([test "$enable_mutants" != no],
+     [MUTANT_CPPFLAGS=-DHANDOFF_MUTANTS])
+   AC_SUBST([MUTANT_CPPFLAGS])])
+
 # HANDOFF_CC_WARNING(FLAG)
 #
 # Adds FLAG to WARNING_FLAGS if the compiler knows it.

@@ -48,6 +48,8 @@ EXTRA_DIST += \
 	tests/check-hooks.sh \
 	tests/engine-invariants.h \
 	tests/engine-test.h \
+	tests/mutants.list \
+	tests/mutants.py \
 	tests/nic-emu-table-test.h \
 	tests/nic-emu-test.h \
 	tests/nic-test.h \
@@ -193,6 +195,35 @@ check-autotest: tests/testsuite $(autotest_programs)
 check-long: $(autotest_programs)
 	$(TESTS_ENVIRONMENT) TWIN_SECONDS=3600 $(srcdir)/tests/twin.sh
 
+# Builds once more, in mutants/, with the deliberate defects of mutants.list,
+# and shows that the tests notice each of them.  In a tree with
+# --enable-sanitizers=thread that is those of threads alone; elsewhere these
+# are left out, unless TSAN_MUTANTS is the 'mutants' directory of such a tree.
+# MUTANTFLAGS goes to tests/mutants.py: --only MUTANT, --seed N.
+MUTANTFLAGS =
+MUTANT_JOBS = -j2
+TSAN_MUTANTS =
+mutant_targets = \
+	`test $(handoff_sanitizers) = thread \
+	 && echo tests/test-engine-thread \
+	 || echo tests/test-engine vswitchd/ovs-vswitchd`
+mutant_builds = \
+	`test $(handoff_sanitizers) = thread || echo --build mutants` \
+	`test $(handoff_sanitizers) != thread || echo --tsan-build mutants` \
+	$(TSAN_MUTANTS:%=--tsan-build %)
+
+mutants/Makefile: $(top_srcdir)/configure config.status
+	@$(MKDIR_P) mutants
+	eval "set -- `./config.status --config`" && cd mutants && \
+		$(abs_top_srcdir)/configure "$$@" --enable-mutants
+
+mutants: mutants/Makefile
+	cd mutants && $(MAKE) $(AM_MAKEFLAGS) $(MUTANT_JOBS) $(mutant_targets)
+
+check-mutants: mutants
+	$(TESTS_ENVIRONMENT) $(PYTHON3) $(srcdir)/tests/mutants.py \
+		$(mutant_builds) $(MUTANTFLAGS)
+
 check-system: tests/system-testsuite $(autotest_programs)
 	@if test "`id -u`" != 0; then \
 	    echo "make check-system: must be run as root" >&2; exit 1; fi
@@ -217,6 +248,6 @@ check-ovs-system: all
 clean-local:
 	rm -rf tests/testsuite.dir tests/testsuite.log \
 		tests/system-testsuite.dir tests/system-testsuite.log \
-		tests/ovs-suites.dir
-.PHONY: check-autotest check-long check-ovs check-ovs-system check-system \
-	check-unit
+		tests/ovs-suites.dir mutants
+.PHONY: check-autotest check-long check-mutants check-ovs check-ovs-system \
+	check-system check-unit mutants

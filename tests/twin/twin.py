@@ -8,6 +8,7 @@ Exit status: 0 if all cases passed, 1 if not, 77 if nothing could be run.
 
 import argparse
 import collections
+import itertools
 import json
 import os
 import shutil
@@ -34,6 +35,9 @@ def parse_arguments():
         help="first seed; default: 1, with --seconds the time of day")
     add("--count", type=int, default=None,
         help="number of random cases, of consecutive seeds; default: 200")
+    add("--feature", action="append", default=[],
+        help="only random cases that have this feature, or another one that\n"
+             "is given so; reports list features")
     add("--seconds", type=float, default=None,
         help="run random cases for so long")
     add("--replay", metavar="FILE",
@@ -274,14 +278,20 @@ class Test:
                 yield cases[i:i + n]
             if args.fixed == "only" or args.case:
                 return
-        seed = args.seed
         count = args.count or (None if args.seconds else 200)
         end = time.monotonic() + (args.seconds or float("inf"))
+        random_cases = self.random_cases()
         while time.monotonic() < end and (count is None or count > 0):
             m = n if count is None else min(n, count)
-            yield [mixed.random_case(seed + i) for i in range(m)]
-            seed += m
+            yield list(itertools.islice(random_cases, m))
             count = None if count is None else count - m
+
+    def random_cases(self):
+        wanted = set(self.args.feature)
+        for seed in itertools.count(self.args.seed):
+            case = mixed.random_case(seed)
+            if not wanted or wanted & case.features:
+                yield case
 
     def run(self):
         """Returns the exit status."""
@@ -375,9 +385,11 @@ class Test:
             print("\nFAILED: %s" % case.name)
             if case.seed is not None:
                 print("To run it again: --seed %d --count 1 --nic-seed %d; "
-                      "with those that ran with it: --seed %d --count %d"
+                      "with those that ran with it: --seed %d --count %d%s"
                       % (case.seed, self.args.nic_seed, cases[0].seed,
-                         len(cases)))
+                         len(cases), "".join(" --feature '%s'" % feature
+                                             for feature in
+                                             self.args.feature)))
             for label, report in result.reports.items():
                 for difference in report.all():
                     print("  %s: %s" % (label, difference))
