@@ -87,6 +87,12 @@ TESTS_ENVIRONMENT = \
 	CC='$(CC)'; export CC; \
 	CK_DEFAULT_TIMEOUT=$${CK_DEFAULT_TIMEOUT-120}; \
 	export CK_DEFAULT_TIMEOUT; \
+	if test $(handoff_sanitizers) = thread; then \
+	    CT_SEEDS=$${CT_SEEDS-20}; \
+	    CT_CLOSE_SEEDS=$${CT_CLOSE_SEEDS-300}; export CT_CLOSE_SEEDS; \
+	    CT_PACKETS=$${CT_PACKETS-10000}; export CT_PACKETS; \
+	    ENGINE_SEEDS=$${ENGINE_SEEDS-5}; export ENGINE_SEEDS; \
+	fi; \
 	if test $(handoff_sanitizers) != none; then \
 	    CK_FORK=no; export CK_FORK; \
 	    CT_SEEDS=$${CT_SEEDS-200}; export CT_SEEDS; \

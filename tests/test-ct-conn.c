@@ -4,7 +4,12 @@
  *
  * 'nicct' is a conntrack whose connections the tests hand over.  'twin' sees
  * the same packets and more, those that the "NIC" carried, but none of its
- * connections is ever armed: it behaves as OVS without hooks. */
+ * connections is ever armed: it behaves as OVS without hooks.
+ *
+ * CT_SEEDS, CT_CLOSE_SEEDS and CT_PACKETS in the environment are numbers of
+ * seeds for each kind of random exchange, of seeds for connections that end
+ * under a slow engine, and of packets of each thread.  Unless they are set
+ * there are thousands. */
 
 #include <config.h>
 #include "ct-conn.h"
@@ -3034,9 +3039,11 @@ random_close(uint32_t seed)
 
 START_TEST(test_lazy_engine)
 {
+    const char *env = getenv("CT_CLOSE_SEEDS");
+    uint32_t n = env ? atoi(env) : 20000;
     const char *one = getenv("CT_SEED");
 
-    for (uint32_t seed = one ? atoi(one) : 1; seed <= 20000; seed++) {
+    for (uint32_t seed = one ? atoi(one) : 1; one || seed <= n; seed++) {
         random_close(seed);
         if (one) {
             break;
@@ -3055,16 +3062,16 @@ END_TEST
 
 #define N_WORKERS 3
 #define N_CONNS 8
-#define N_PACKETS 60000             /* Of each worker. */
 
 static atomic_count n_running;
+static unsigned int n_packets;      /* Of each worker. */
 
 static void *
 worker_main(void *aux)
 {
     unsigned int id = (uintptr_t) aux;
 
-    for (unsigned int n = 0; n < N_PACKETS; n++) {
+    for (unsigned int n = 0; n < n_packets; n++) {
         struct dp_packet_batch batch;
         struct seg s = {
             .dir = (id + n) & 1, .flags = TCP_ACK, .seq = n * 10,
@@ -3192,12 +3199,14 @@ compare_known(uint64_t id)
 
 START_TEST(test_threads)
 {
+    const char *env = getenv("CT_PACKETS");
     unsigned int n_flush = 0, n_compared = 0;
     pthread_t workers[N_WORKERS];
 
     set_variant(_i);
     n_known = 0;
     memset(n_events, 0, sizeof n_events);
+    n_packets = env ? atoi(env) : 60000;
     atomic_count_init(&n_running, N_WORKERS);
     for (uintptr_t i = 0; i < N_WORKERS; i++) {
         workers[i] = ovs_thread_create("worker", worker_main, (void *) i);
