@@ -10,7 +10,8 @@
  *   bond_choose_output_member   There is always one, even if none is up: the
  *       megaflow must not change when the first comes back.
  *
- *   bond_check_admissibility   Packets are accepted on each member.
+ *   bond_check_admissibility   Packets are accepted on each member, except
+ *       learning packets that come back.
  *
  *   bond_run                The watcher learns what OVS thinks of members.
  *
@@ -167,6 +168,23 @@ bond_choose_output_member(struct bond *bond, const struct flow *flow,
     return representative(bond);
 }
 
+/* Returns true if the network returns one of our learning packets.  Nothing
+ * may be learned from it, neither here nor behind patch ports: a machine that
+ * says nothing would be looked for outside.  OVS's own check knows only what
+ * this bridge has learned of the machine. */
+static bool
+is_reflection(void)
+{
+    struct vport_bond_xlate *xlate = vport_bond_xlate_get();
+
+    if (xlate->flow && xlate->flow->dl_type == htons(ETH_TYPE_RARP)
+        && vport_bond_macs_may_be_reflected(xlate->flow->dl_src)) {
+        xlate->reflected = true;
+        return true;
+    }
+    return false;
+}
+
 enum bond_verdict
 bond_check_admissibility(struct bond *bond, const void *member_,
                          const struct eth_addr eth_dst)
@@ -177,6 +195,9 @@ bond_check_admissibility(struct bond *bond, const void *member_,
 
     if (!vport_bond_is_active(bond->name)) {
         return ovs_bond_check_admissibility(bond, member_, eth_dst);
+    }
+    if (is_reflection()) {
+        return BV_DROP;
     }
 
     ovs_rwlock_rdlock(&rwlock);

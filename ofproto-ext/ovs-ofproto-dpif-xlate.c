@@ -104,7 +104,14 @@ xlate_actions(struct xlate_in *xin, struct xlate_out *xout)
     xlate->entry = entry_of(xin);
     xlate->learn = xin->allow_side_effects && !xin->trace;
     xlate->bond = NULL;
+    xlate->flow = &xin->flow;
+    xlate->reflected = false;
     error = ovs_xlate_actions(xin, xout);
+    if (xlate->reflected) {
+        /* It is true for a short time only: each packet is to be asked
+         * about. */
+        xout->slow |= SLOW_ACTION;
+    }
     *xlate = saved;
     return error;
 }
@@ -123,6 +130,7 @@ xlate_resume(struct ofproto_dpif *ofproto,
         ofproto, pin->base.flow_metadata.flow.in_port.ofp_port);
     xlate->learn = true;
     xlate->bond = NULL;
+    xlate->flow = NULL;
     error = ovs_xlate_resume(ofproto, pin, odp_actions, slow, flow, xcache);
     *xlate = saved;
     return error;

@@ -24,6 +24,7 @@
 #include "ovs-thread.h"
 
 struct bond;
+struct flow;
 
 /* The translation that is under way in a thread. */
 struct vport_bond_xlate {
@@ -32,6 +33,8 @@ struct vport_bond_xlate {
     bool learn;                     /* May have side effects. */
     const struct bond *bond;        /* The bond that 'lb_output' was chosen for
                                      * last. */
+    const struct flow *flow;        /* The packet, null if not known. */
+    bool reflected;                 /* It is a learning packet of ours. */
 };
 DECLARE_EXTERN_PER_THREAD_DATA(struct vport_bond_xlate, vport_bond_xlate);
 

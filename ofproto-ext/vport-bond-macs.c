@@ -12,6 +12,7 @@
 #include "openvswitch/list.h"
 #include "openvswitch/thread.h"
 #include "packets.h"
+#include "timeval.h"
 #include "util.h"
 
 /* A vport of a bond. */
@@ -31,10 +32,22 @@ struct mac {
     struct vport_bond_mac mac;
 };
 
+/* An address for which a learning packet was sent. */
+struct announced {
+    struct hmap_node node;          /* In 'all_announced', by address. */
+    struct ovs_list list_node;      /* In 'announced_list', oldest first. */
+    struct eth_addr mac;
+    long long int expires_ms;
+};
+
 static struct ovs_mutex mutex = OVS_MUTEX_INITIALIZER;
 static struct hmap ports OVS_GUARDED_BY(mutex) = HMAP_INITIALIZER(&ports);
 static struct hmap all_macs OVS_GUARDED_BY(mutex)
     = HMAP_INITIALIZER(&all_macs);
+static struct hmap all_announced OVS_GUARDED_BY(mutex)
+    = HMAP_INITIALIZER(&all_announced);
+static struct ovs_list announced_list OVS_GUARDED_BY(mutex)
+    = OVS_LIST_INITIALIZER(&announced_list);
 
 static uint32_t
 hash_port(const char *bond, odp_port_t entry)
@@ -192,4 +205,71 @@ vport_bond_macs_get(const char *bond, odp_port_t entry,
     }
     ovs_mutex_unlock(&mutex);
     return n;
+}
+
+/* Reflections. */
+
+static struct announced *
+announced_find(struct eth_addr addr)
+    OVS_REQUIRES(mutex)
+{
+    struct announced *announced;
+
+    HMAP_FOR_EACH_WITH_HASH (announced, node, hash_mac(addr, 0, 0),
+                             &all_announced) {
+        if (eth_addr_equals(announced->mac, addr)) {
+            return announced;
+        }
+    }
+    return NULL;
+}
+
+/* Frees what is older than reflections are. */
+static void
+expire_announced(long long int now_ms)
+    OVS_REQUIRES(mutex)
+{
+    struct announced *announced;
+
+    LIST_FOR_EACH_SAFE (announced, list_node, &announced_list) {
+        if (announced->expires_ms > now_ms) {
+            break;
+        }
+        hmap_remove(&all_announced, &announced->node);
+        ovs_list_remove(&announced->list_node);
+        free(announced);
+    }
+}
+
+void
+vport_bond_macs_announced(struct eth_addr addr)
+{
+    long long int now_ms = time_msec();
+    struct announced *announced;
+
+    ovs_mutex_lock(&mutex);
+    expire_announced(now_ms);
+    announced = announced_find(addr);
+    if (announced) {
+        ovs_list_remove(&announced->list_node);
+    } else {
+        announced = xmalloc(sizeof *announced);
+        announced->mac = addr;
+        hmap_insert(&all_announced, &announced->node, hash_mac(addr, 0, 0));
+    }
+    announced->expires_ms = now_ms + VPORT_BOND_REFLECTION_MS;
+    ovs_list_push_back(&announced_list, &announced->list_node);
+    ovs_mutex_unlock(&mutex);
+}
+
+bool
+vport_bond_macs_may_be_reflected(struct eth_addr addr)
+{
+    bool found;
+
+    ovs_mutex_lock(&mutex);
+    expire_announced(time_msec());
+    found = announced_find(addr) != NULL;
+    ovs_mutex_unlock(&mutex);
+    return found;
 }

@@ -15,13 +15,21 @@
  * learns that it is behind a bond itself (it moved to another host).  At most
  * VPORT_BOND_MACS_MAX are kept per vport, those that were used last.
  *
+ * The network may return a learning packet through another uplink, as it is a
+ * broadcast.  Whoever learned from that would look for the vport outside, so
+ * it is known for a while which addresses were announced.
+ *
  * Thread-safety: any thread. */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "openvswitch/types.h"
 
 #define VPORT_BOND_MACS_MAX 64
+
+/* How long after a learning packet its reflections may arrive. */
+#define VPORT_BOND_REFLECTION_MS 5000
 
 struct vport_bond_mac {
     struct eth_addr mac;
@@ -42,5 +50,11 @@ void vport_bond_macs_forget(const char *bond, odp_port_t entry);
  * number. */
 size_t vport_bond_macs_get(const char *bond, odp_port_t entry,
                            struct vport_bond_mac macs[VPORT_BOND_MACS_MAX]);
+
+/* A learning packet for 'mac' is about to be sent. */
+void vport_bond_macs_announced(struct eth_addr mac);
+
+/* Returns true if that was within the last VPORT_BOND_REFLECTION_MS. */
+bool vport_bond_macs_may_be_reflected(struct eth_addr mac);
 
 #endif /* vport-bond-macs.h */

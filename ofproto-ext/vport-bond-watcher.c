@@ -716,6 +716,7 @@ announce(struct update *u)
     for (size_t i = 0; i < n; i++) {
         struct dp_packet *packet = dp_packet_new(0);
 
+        vport_bond_macs_announced(macs[i].mac);
         compose_rarp(packet, macs[i].mac);
         if (macs[i].vlan) {
             eth_push_vlan(packet, htons(ETH_TYPE_VLAN), htons(macs[i].vlan));
