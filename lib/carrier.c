@@ -72,6 +72,8 @@ carrier_state_to_string(enum carrier_state state)
         return "down";
     case CARRIER_UP:
         return "up";
+    case CARRIER_GONE:
+        return "gone";
     case CARRIER_UNKNOWN:
     default:
         return "unknown";
@@ -251,7 +253,7 @@ query(const struct carrier_watcher *w, const char *name,
         watched->was_in_kernel = true;
         state = dev->running ? CARRIER_UP : CARRIER_DOWN;
     } else if (watched->was_in_kernel) {
-        state = CARRIER_DOWN;
+        return CARRIER_GONE;
     }
     for (unsigned int i = 0; i < w->n_sources; i++) {
         bool carrier;

@@ -21,17 +21,18 @@
  *
  *   - The kernel, through rtnetlink: a device has carrier if it is up and
  *     running (IFF_UP and IFF_RUNNING), as OVS sees it.  A device that is
- *     deleted or renamed away from its name has lost its carrier; one that
- *     gets a watched name has gained or lost it, as its flags say.  If the
+ *     deleted or renamed away from its name is gone; one that gets a watched
+ *     name has gained or lost carrier, as its flags say.  If the
  *     kernel drops messages (ENOBUFS) all devices are read anew, so that no
  *     change is lost, only perhaps seen late.
  *
  *   - Other sources (struct carrier_source), for devices that are not in the
  *     kernel or whose link is not what the kernel sees: the emulated NIC.
  *
- * A device is CARRIER_DOWN if any source that knows it says so, CARRIER_UP if
- * at least one knows it, and CARRIER_UNKNOWN if none does.  A device that the
- * kernel once knew and that is gone is CARRIER_DOWN.
+ * A device that the kernel once knew and that is gone is CARRIER_GONE,
+ * whatever others say.  Otherwise it is CARRIER_DOWN if any source that knows
+ * it says so, CARRIER_UP if at least one knows it, and CARRIER_UNKNOWN if none
+ * does.
  *
  * Thread-safety: none.  The callback is called from within
  * carrier_watcher_add() and carrier_watcher_run() and must not call the
@@ -47,6 +48,7 @@ enum carrier_state {
     CARRIER_UNKNOWN,
     CARRIER_DOWN,
     CARRIER_UP,
+    CARRIER_GONE,
 };
 
 const char *carrier_state_to_string(enum carrier_state);

@@ -3,12 +3,13 @@
 /* Hooks in OVS's vswitchd/bridge.c.
  *
  *   netdev_set_flow_api_enabled   Called in each main loop after the database
- *   was
- *       read and before anything is configured from it: the place where our
- *       configuration is read, so that it is known whose a port is before the
- *       port exists.
+ *       was read and before anything is configured from it: the place where
+ *       our configuration is read, so that it is known whose a port is before
+ *       the port exists.
  *
  *   bridge_run, bridge_wait, bridge_exit   Our part of the main loop.
+ *
+ *   ofproto_port_del        Vports leave an uplink before its port goes.
  *
  *   bridge_init             OVS does not read external_ids of interfaces.
  *
@@ -22,6 +23,7 @@
 #include "datapath-offload/test-switch.h"
 #include "netdev-offload.h"
 #include "netdev.h"
+#include "ofproto/ofproto-provider.h"
 #include "smap.h"
 #include "vport-bond-config.h"
 #include "vport-bond-hooks.h"
@@ -51,6 +53,19 @@ hooked_get_change_seq(const struct netdev *netdev)
             + vport_bond_status_seq(netdev_get_name(netdev)));
 }
 
+static int
+hooked_ofproto_port_del(struct ofproto *ofproto, ofp_port_t ofp_port)
+{
+    const struct ofport *ofport = ofproto_get_port(ofproto, ofp_port);
+
+    if (ofport
+        && vport_bond_watcher_uplink_gone(netdev_get_name(ofport->netdev))) {
+        /* Should it come back at once. */
+        vport_bond_config_invalidate();
+    }
+    return ofproto_port_del(ofproto, ofp_port);
+}
+
 static void hooked_set_flow_api_enabled(const struct smap *other_config);
 
 void ovs_bridge_init(const char *remote);
@@ -65,6 +80,7 @@ void ovs_bridge_exit(bool);
 #define bridge_exit ovs_bridge_exit
 #define netdev_get_status hooked_get_status
 #define netdev_get_change_seq hooked_get_change_seq
+#define ofproto_port_del hooked_ofproto_port_del
 #include "vswitchd/bridge.c"
 #undef netdev_set_flow_api_enabled
 #undef bridge_init
@@ -73,6 +89,7 @@ void ovs_bridge_exit(bool);
 #undef bridge_exit
 #undef netdev_get_status
 #undef netdev_get_change_seq
+#undef ofproto_port_del
 
 /* Reads our configuration from the database. */
 static void

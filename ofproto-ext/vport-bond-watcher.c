@@ -233,6 +233,8 @@ configure_uplinks(struct watched_bond *bond,
             bond->members_changed = true;
         }
         vport_bond_set_uplink_port(bond->model, uplink, c->odp_port);
+        vport_bond_set_gone(bond->model, uplink,
+                            VPORT_BOND_NO_PORT_IN_DATAPATH, false);
         vport_bond_set_enabled(bond->model, uplink, c->enabled, c->enabling);
     }
     LIST_FOR_EACH_SAFE (uplink, node, &bond->model->uplinks) {
@@ -519,6 +521,30 @@ vport_bond_watcher_set_delays(const char *bond_name, int updelay_ms,
     ovs_mutex_unlock(&mutex);
 }
 
+bool
+vport_bond_watcher_uplink_gone(const char *name)
+{
+    struct watched_bond *bond;
+    bool found = false;
+
+    ovs_mutex_lock(&mutex);
+    HMAP_FOR_EACH (bond, node, &bonds) {
+        struct vport_bond_uplink *uplink
+            = vport_bond_find_uplink(bond->model, name);
+
+        if (uplink) {
+            vport_bond_set_gone(bond->model, uplink,
+                                VPORT_BOND_NO_PORT_IN_DATAPATH, true);
+            found = true;
+        }
+    }
+    if (found && running) {
+        wait_done();
+    }
+    ovs_mutex_unlock(&mutex);
+    return found;
+}
+
 char *
 vport_bond_watcher_move(const char *vport_name, const char *uplink_name)
 {
@@ -591,6 +617,21 @@ struct updates {
 /* When the event that is being handled was noticed. */
 static long long int event_usec;
 
+/* Tells 'uplink' that its device is in 'state'. */
+static void
+tell_carrier(struct watched_bond *bond, struct vport_bond_uplink *uplink,
+             enum carrier_state state)
+    OVS_REQUIRES(mutex)
+{
+    /* A device of whose carrier nobody knows anything has it as far as OVS
+     * says so. */
+    vport_bond_set_carrier(bond->model, uplink,
+                           state != CARRIER_DOWN && state != CARRIER_GONE,
+                           time_msec());
+    vport_bond_set_gone(bond->model, uplink, VPORT_BOND_NO_DEVICE,
+                        state == CARRIER_GONE);
+}
+
 static void
 carrier_changed(const char *name, enum carrier_state state,
                 void *aux OVS_UNUSED)
@@ -602,11 +643,8 @@ carrier_changed(const char *name, enum carrier_state state,
         struct vport_bond_uplink *uplink
             = vport_bond_find_uplink(bond->model, name);
 
-        /* A device of whose carrier nobody knows anything has it as far as OVS
-         * says so. */
         if (uplink) {
-            vport_bond_set_carrier(bond->model, uplink,
-                                   state != CARRIER_DOWN, time_msec());
+            tell_carrier(bond, uplink, state);
         }
     }
     ovs_mutex_unlock(&mutex);
@@ -629,11 +667,8 @@ watch_uplinks(struct sset *watched)
 
             /* Also one that is watched for another bond already. */
             if (uplink->fresh && sset_contains(watched, uplink->name)) {
-                vport_bond_set_carrier(
-                    bond->model, uplink,
-                    carrier_watcher_get(carrier, uplink->name)
-                        != CARRIER_DOWN,
-                    time_msec());
+                tell_carrier(bond, uplink,
+                             carrier_watcher_get(carrier, uplink->name));
             }
         }
     }

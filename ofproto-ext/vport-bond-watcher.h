@@ -36,8 +36,9 @@
  *
  * The functions are the main thread's.  The watcher's thread never waits for
  * the main thread: what they share is guarded by a mutex that both hold only
- * to compute and to copy.  vport_bond_watcher_configure() and _release() wait
- * for the watcher's thread, which is a matter of microseconds. */
+ * to compute and to copy.  vport_bond_watcher_configure(), _release(), _move()
+ * and _uplink_gone() wait for the watcher's thread, which is a matter of
+ * microseconds. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -143,6 +144,12 @@ void vport_bond_watcher_set_enabled(const char *bond, const char *name,
 /* OVS's delays for 'bond' are so. */
 void vport_bond_watcher_set_delays(const char *bond, int updelay_ms,
                                    int downdelay_ms);
+
+/* The datapath port of uplink 'name' is about to be deleted: moves its vports
+ * away before it is, without any delay.  Returns true if there is such an
+ * uplink; then it stays out of use until vport_bond_watcher_configure() names
+ * it again. */
+bool vport_bond_watcher_uplink_gone(const char *name);
 
 /* Moves 'vport' of all bonds that have it and have 'uplink'.  Returns null if
  * something moved, otherwise a malloc()'d sentence that says why not. */

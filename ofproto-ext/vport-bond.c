@@ -298,6 +298,14 @@ vport_bond_set_enabled(struct vport_bond *vb OVS_UNUSED,
     uplink->enabling = enabling;
 }
 
+void
+vport_bond_set_gone(struct vport_bond *vb OVS_UNUSED,
+                    struct vport_bond_uplink *uplink, unsigned int reason,
+                    bool gone)
+{
+    uplink->gone = gone ? uplink->gone | reason : uplink->gone & ~reason;
+}
+
 /* Vports. */
 
 struct vport_bond_vport *
@@ -418,7 +426,8 @@ update_uplinks(struct vport_bond *vb, long long int now_ms)
             uplink->carrier_counts = uplink->carrier;
             uplink->due_ms = LLONG_MAX;
         }
-        eligible = uplink->carrier_counts && uplink->enabled;
+        eligible = (uplink->carrier_counts && uplink->enabled
+                    && !uplink->gone);
         if (eligible != uplink->eligible) {
             uplink->eligible = eligible;
             uplink->since_ms = now_ms;
@@ -428,7 +437,7 @@ update_uplinks(struct vport_bond *vb, long long int now_ms)
     LIST_FOR_EACH (uplink, node, &vb->uplinks) {
         uplink->usable = (any
                           ? uplink->eligible
-                          : (uplink->carrier
+                          : (uplink->carrier && !uplink->gone
                              && (uplink->enabled || uplink->enabling)));
     }
 }

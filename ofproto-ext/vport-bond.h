@@ -25,7 +25,8 @@
  *     must last for VPORT_BOND_FLAP_HOLD_MS, doubled with each further loss up
  *     to VPORT_BOND_FLAP_HOLD_MAX_MS.
  *
- * OVS's word counts at once, as it honours the delays itself.
+ * OVS's word counts at once, as it honours the delays itself.  So does that an
+ * uplink is gone, its device or its port: no delay brings that back.
  *
  * If no uplink is eligible, those that have carrier and are enabled, or that
  * OVS is about to enable, are used without waiting: the first one up takes
@@ -56,6 +57,10 @@
 #include "openvswitch/list.h"
 #include "openvswitch/types.h"
 
+/* Why an uplink of the bond is not there, bits. */
+#define VPORT_BOND_NO_DEVICE (1u << 0)
+#define VPORT_BOND_NO_PORT_IN_DATAPATH (1u << 1)
+
 #define VPORT_BOND_FLAP_WINDOW_MS 10000
 #define VPORT_BOND_FLAP_HOLD_MS 500
 #define VPORT_BOND_FLAP_HOLD_MAX_MS 10000
@@ -82,6 +87,7 @@ struct vport_bond_uplink {
     bool carrier;
     bool enabled;                   /* By OVS. */
     bool enabling;                  /* OVS will enable it after its delay. */
+    unsigned int gone;              /* VPORT_BOND_NO_*. */
 
     /* What follows. */
     bool fresh;                     /* Added since the last decision. */
@@ -158,6 +164,11 @@ void vport_bond_set_carrier(struct vport_bond *, struct vport_bond_uplink *,
 /* Tells what OVS thinks of the uplink. */
 void vport_bond_set_enabled(struct vport_bond *, struct vport_bond_uplink *,
                             bool enabled, bool enabling);
+
+/* Tells that 'reason', one of VPORT_BOND_NO_*, for not being there holds for
+ * the uplink or does not any more. */
+void vport_bond_set_gone(struct vport_bond *, struct vport_bond_uplink *,
+                         unsigned int reason, bool gone);
 
 /* Vports.  'primary' names an uplink that is in the bond, or is null. */
 struct vport_bond_vport *vport_bond_add_vport(struct vport_bond *,

@@ -169,7 +169,7 @@ START_TEST(test_deleted)
     carrier_watcher_add(w, "a0");
     wait_for(w, "a0", CARRIER_UP);
     run("ip link del a0");
-    wait_for(w, "a0", CARRIER_DOWN);
+    wait_for(w, "a0", CARRIER_GONE);
 
     /* It comes back, another device of the same name. */
     run("ip link add a0 type veth peer name b0 && ip link set a0 up && "
@@ -187,7 +187,7 @@ START_TEST(test_renamed)
     carrier_watcher_add(w, "a1");
     wait_for(w, "a0", CARRIER_UP);
     run("ip link set a0 down && ip link set a0 name a1 && ip link set a1 up");
-    wait_for(w, "a0", CARRIER_DOWN);
+    wait_for(w, "a0", CARRIER_GONE);
     wait_for(w, "a1", CARRIER_UP);
     carrier_watcher_destroy(w);
 }

@@ -407,6 +407,22 @@ START_TEST(test_failover)
 }
 END_TEST
 
+/* A port is deleted after its vports have moved, and may come back. */
+START_TEST(test_port_deleted)
+{
+    struct vport_bond_config config = make_config(2, 2);
+
+    config.settings.downdelay_ms = TIMEOUT_MS;
+    vport_bond_watcher_configure(&config, 1);
+    ck_assert(!vport_bond_watcher_uplink_gone("v0"));
+    ck_assert(vport_bond_watcher_uplink_gone("p0"));
+    ck_assert_int_eq(leads_to(id_of(u32_to_odp(0))), UPLINK_PORT + 1);
+    uplinks[0].odp_port = u32_to_odp(UPLINK_PORT + 7);
+    vport_bond_watcher_configure(&config, 1);
+    ck_assert_int_eq(leads_to(id_of(u32_to_odp(0))), UPLINK_PORT + 7);
+}
+END_TEST
+
 /* Translation must not give out what the datapath does not know. */
 START_TEST(test_refused)
 {
@@ -758,6 +774,7 @@ main(int argc, char *argv[])
     tcase_add_test(tc, test_ids);
     tcase_add_test(tc, test_release);
     tcase_add_test(tc, test_failover);
+    tcase_add_test(tc, test_port_deleted);
     tcase_add_test(tc, test_refused);
     tcase_add_test(tc, test_announcements);
     tcase_add_test(tc, test_macs);

@@ -304,6 +304,31 @@ START_TEST(test_delays)
 }
 END_TEST
 
+START_TEST(test_gone)
+{
+    /* No delay brings a device or a port back, whatever their order. */
+    make_bond(2, 2, 0, 5000, true);
+    vport_bond_set_gone(vb, uplink("p0"), VPORT_BOND_NO_DEVICE, true);
+    run();
+    ck_assert_str_eq(where("v0"), "p1");
+    vport_bond_set_gone(vb, uplink("p0"), VPORT_BOND_NO_PORT_IN_DATAPATH,
+                        true);
+    vport_bond_set_gone(vb, uplink("p0"), VPORT_BOND_NO_DEVICE, false);
+    run();
+    ck_assert_str_eq(where("v0"), "p1");
+
+    /* Nor is it better than nothing. */
+    vport_bond_set_gone(vb, uplink("p1"), VPORT_BOND_NO_DEVICE, true);
+    run();
+    ck_assert_str_eq(where("v0"), "-");
+    vport_bond_set_gone(vb, uplink("p0"), VPORT_BOND_NO_PORT_IN_DATAPATH,
+                        false);
+    run();
+    ck_assert_str_eq(where("v0"), "p0");
+    ck_assert_str_eq(where("v1"), "p0");
+}
+END_TEST
+
 START_TEST(test_ovs_state)
 {
     /* OVS's word counts at once; carrier alone is not enough. */
@@ -632,6 +657,7 @@ main(void)
     tcase_add_test(tcase, test_failover_and_recovery);
     tcase_add_test(tcase, test_no_revert);
     tcase_add_test(tcase, test_delays);
+    tcase_add_test(tcase, test_gone);
     tcase_add_test(tcase, test_ovs_state);
     tcase_add_test(tcase, test_damping);
     tcase_add_test(tcase, test_all_down);
