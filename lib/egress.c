@@ -140,10 +140,21 @@ nic_port(const struct attached *attached, odp_port_t port)
     return NIC_PORT_NONE;
 }
 
+/* Returns true if that is news. */
+static bool
+set_unreachable(struct attached *attached, const char *unreachable)
+{
+    bool changed = attached->unreachable != unreachable;
+
+    attached->unreachable = unreachable;
+    return changed;
+}
+
 /* Updates egress 'id' in the NICs where it does not lead where it should.
- * Returns the number of NIC operations. */
+ * Returns the number of NIC operations.  Sets '*changed' to true if it became
+ * unreachable somewhere, or for another reason, or reachable. */
 static size_t
-update_nics(uint32_t id)
+update_nics(uint32_t id, bool *changed)
     OVS_REQUIRES(update_mutex)
 {
     static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(10, 10);
@@ -161,18 +172,19 @@ update_nics(uint32_t id)
      * who hold 'update_mutex' free them. */
     LIST_FOR_EACH (attached, node, &egress->attached) {
         nic_port_id port = nic_port(attached, egress->port);
+        const char *unreachable = NULL;
         const char *reason = NULL;
         struct nic *nic;
         nic_handle handle;
         int error;
 
         attached->fresh = false;
-        attached->unreachable = NULL;
         if (port == NIC_PORT_NONE && egress->port != ODPP_NONE) {
-            attached->unreachable = "the uplink is not a port of the NIC";
+            unreachable = "the uplink is not a port of the NIC";
         }
         if (port == attached->port) {
             attached->retry = false;
+            *changed |= set_unreachable(attached, unreachable);
             continue;
         }
         nic = attached->nic;
@@ -195,12 +207,13 @@ update_nics(uint32_t id)
             if (error == EAGAIN || error == EIO || error == EBUSY) {
                 attached->retry = true;
             } else if (error != ENOENT) {
-                attached->unreachable = reason ? reason : "the NIC refused";
+                unreachable = reason ? reason : "the NIC refused";
             }
             VLOG_WARN_RL(&rl, "%s: egress of lb_output(%"PRIu32") was not "
                          "updated (%s)", nic->name, id,
                          reason ? reason : ovs_strerror(error));
         }
+        *changed |= set_unreachable(attached, unreachable);
     }
 out:
     ovs_mutex_unlock(&mutex);
@@ -213,6 +226,7 @@ size_t
 egress_set(uint32_t id, const char *dp_type, odp_port_t port,
            const odp_port_t members[], size_t n_members)
 {
+    bool changed = false;
     struct egress *egress;
     size_t n;
 
@@ -233,7 +247,7 @@ egress_set(uint32_t id, const char *dp_type, odp_port_t port,
     egress->n_members = n_members;
     ovs_mutex_unlock(&mutex);
 
-    n = update_nics(id);
+    n = update_nics(id, &changed);
     ovs_mutex_unlock(&update_mutex);
     seq_change(egress_seq());
     return n;
@@ -262,6 +276,7 @@ egress_refresh(void)
     struct egress *egress;
     uint32_t *todo = NULL;
     size_t n = 0, allocated = 0;
+    bool changed = false;
     bool retry = false;
 
     ovs_mutex_lock(&update_mutex);
@@ -269,6 +284,10 @@ egress_refresh(void)
     HMAP_FOR_EACH (egress, node, &egresses) {
         struct attached *attached;
 
+        if (egress->gone) {
+            /* Leads nowhere any more; the reader detaches it. */
+            continue;
+        }
         LIST_FOR_EACH (attached, node, &egress->attached) {
             if (attached->fresh || attached->retry) {
                 if (n >= allocated) {
@@ -282,7 +301,7 @@ egress_refresh(void)
     ovs_mutex_unlock(&mutex);
 
     for (size_t i = 0; i < n; i++) {
-        update_nics(todo[i]);
+        update_nics(todo[i], &changed);
     }
 
     ovs_mutex_lock(&mutex);
@@ -290,7 +309,7 @@ egress_refresh(void)
         struct attached *attached;
 
         egress = egress_find(todo[i]);
-        if (egress) {
+        if (egress && !egress->gone) {
             LIST_FOR_EACH (attached, node, &egress->attached) {
                 retry |= attached->retry || attached->fresh;
             }
@@ -299,8 +318,7 @@ egress_refresh(void)
     ovs_mutex_unlock(&mutex);
     ovs_mutex_unlock(&update_mutex);
     free(todo);
-    if (n) {
-        /* What is unreachable may have changed. */
+    if (changed) {
         seq_change(egress_seq());
     }
     return retry;

@@ -10,6 +10,7 @@
 #include "nic-emu-test.h"
 #include "odp-util.h"
 #include "random.h"
+#include "seq.h"
 
 #define ID 17
 
@@ -259,6 +260,136 @@ START_TEST(test_reset)
 }
 END_TEST
 
+/* A NIC that does nothing: what it is told completes when the test says so, and
+ * updates fail with 'fake_error'. */
+
+static int fake_error;
+
+static void
+fake_get_caps(const struct nic *nic_ OVS_UNUSED, struct nic_caps *caps)
+{
+    memset(caps, 0, sizeof *caps);
+    caps->egress_object = true;
+}
+
+static void
+fake_submit(struct nic *nic_ OVS_UNUSED, const struct nic_op ops[] OVS_UNUSED,
+            size_t n OVS_UNUSED, long long int now_ms OVS_UNUSED)
+{
+}
+
+static int
+fake_egress_set(struct nic *nic_ OVS_UNUSED, nic_handle handle_ OVS_UNUSED,
+                nic_port_id port OVS_UNUSED, const char **reasonp)
+{
+    *reasonp = fake_error ? "no" : NULL;
+    return fake_error;
+}
+
+static const struct nic_class fake_class = {
+    .get_caps = fake_get_caps,
+    .submit = fake_submit,
+    .egress_set = fake_egress_set,
+};
+
+static void
+fake_setup(void)
+{
+    static struct nic fake_nic = { &fake_class, "fake" };
+    struct egress_nic_port ports[2];
+
+    nic = &fake_nic;
+    view = egress_view_create(nic);
+    ports[0] = (struct egress_nic_port) { members[0], 1 };
+    ports[1] = (struct egress_nic_port) { members[1], 2 };
+    egress_view_set_ports(view, ports, 2);
+    fake_error = 0;
+}
+
+static void
+fake_complete(enum nic_op_type type, int error)
+{
+    struct nic_completion c = {
+        .type = type, .cookie = ID, .error = error, .handle = 1,
+    };
+
+    egress_view_complete(view, &c, now);
+    egress_view_run(view, now, changed_cb, NULL);
+}
+
+static void
+fake_teardown(void)
+{
+    egress_detach_nic(nic);
+    egress_view_unref(view, ID);
+    egress_view_forget(view);
+    egress_view_run(view, now, changed_cb, NULL);
+    egress_view_destroy(view);
+    egress_remove(ID);
+    ck_assert(!egress_is_attached(ID));
+}
+
+/* Who waits for egress_seq() must not be woken up by what was not news. */
+START_TEST(test_refresh_is_quiet)
+{
+    uint64_t seqno;
+
+    fake_setup();
+    lead_to(members[0]);
+    egress_view_ref(view, ID);
+    egress_view_run(view, now, changed_cb, NULL);
+    fake_complete(NIC_OP_EGRESS_ADD, 0);
+    seqno = seq_read(egress_seq());
+    ck_assert(!egress_refresh());
+    ck_assert_uint_eq(seq_read(egress_seq()), seqno);
+
+    /* The NIC is busy. */
+    fake_error = EAGAIN;
+    lead_to(members[1]);
+    seqno = seq_read(egress_seq());
+    ck_assert(egress_refresh());
+    ck_assert_uint_eq(seq_read(egress_seq()), seqno);
+
+    /* It refuses. */
+    fake_error = EOPNOTSUPP;
+    ck_assert(!egress_refresh());
+    ck_assert_uint_ne(seq_read(egress_seq()), seqno);
+    ck_assert_str_eq(egress_unreachable(ID, nic), "no");
+
+    /* It is busy, and the egress ends. */
+    fake_error = EAGAIN;
+    lead_to(members[1]);
+    egress_remove(ID);
+    seqno = seq_read(egress_seq());
+    ck_assert(!egress_refresh());
+    ck_assert_uint_eq(seq_read(egress_seq()), seqno);
+    fake_teardown();
+}
+END_TEST
+
+/* What waits for something else than time must not be waited for. */
+START_TEST(test_wakes_in_the_future)
+{
+    fake_setup();
+    lead_to(members[0]);
+    egress_view_ref(view, ID);
+    egress_view_run(view, now, changed_cb, NULL);
+    fake_complete(NIC_OP_EGRESS_ADD, EIO);
+    ck_assert_int_eq(egress_view_wake_ms(view), now + EGRESS_VIEW_RETRY_MS);
+    egress_remove(ID);
+    now += EGRESS_VIEW_RETRY_MS;
+    egress_view_run(view, now, changed_cb, NULL);
+    ck_assert_int_eq(egress_view_wake_ms(view), LLONG_MAX);
+
+    /* It is tried again as soon as it can be. */
+    lead_to(members[0]);
+    egress_view_run(view, now, changed_cb, NULL);
+    fake_complete(NIC_OP_EGRESS_ADD, 0);
+    ck_assert_int_eq(answer(), EGRESS_VIEW_READY);
+    fake_teardown();
+}
+END_TEST
+
 /* All at random in a NIC that fails: at rest everything is as it should be. */
 START_TEST(test_hostile)
 {
@@ -343,6 +474,8 @@ main(int argc, char *argv[])
     tcase_add_test(tc, test_separate_eswitches);
     tcase_add_test(tc, test_moved_while_adding);
     tcase_add_test(tc, test_reset);
+    tcase_add_test(tc, test_refresh_is_quiet);
+    tcase_add_test(tc, test_wakes_in_the_future);
     tcase_add_loop_test(tc, test_hostile, 0, 20);
     suite_add_tcase(suite, tc);
     return nic_test_main(argc, argv, suite);
