@@ -181,6 +181,8 @@ advance(struct egress_view *view, struct entry *entry, long long int now_ms)
     if (now_ms < entry->retry_ms) {
         return;
     }
+    /* What is in the way from here on does not end with time. */
+    entry->retry_ms = 0;
     if (entry->n_refs && entry->state == ENTRY_ABSENT) {
         if (entry->never || !view->caps.egress_object
             || !view->nic->class->egress_set
