@@ -43,6 +43,7 @@ struct kernel_dev {
 struct watched {
     unsigned int n_refs;
     enum carrier_state state;       /* As told last. */
+    bool in_kernel;                 /* The kernel's word counts. */
     bool was_in_kernel;
 };
 
@@ -246,7 +247,9 @@ static enum carrier_state
 query(const struct carrier_watcher *w, const char *name,
       struct watched *watched)
 {
-    const struct kernel_dev *dev = w->events ? dev_by_name(w, name) : NULL;
+    const struct kernel_dev *dev = (w->events && watched->in_kernel
+                                    ? dev_by_name(w, name)
+                                    : NULL);
     enum carrier_state state = CARRIER_UNKNOWN;
 
     if (dev) {
@@ -280,14 +283,17 @@ refresh(struct carrier_watcher *w, const char *name, struct watched *watched,
 }
 
 void
-carrier_watcher_add(struct carrier_watcher *w, const char *name)
+carrier_watcher_add(struct carrier_watcher *w, const char *name,
+                    bool in_kernel)
 {
     struct watched *watched = shash_find_data(&w->watched, name);
 
     if (!watched) {
         watched = xzalloc(sizeof *watched);
+        watched->in_kernel = in_kernel;
         shash_add_nocopy(&w->watched, xstrdup(name), watched);
     }
+    ovs_assert(watched->in_kernel == in_kernel);
     watched->n_refs++;
     refresh(w, name, watched, true);
 }

@@ -84,9 +84,12 @@ int carrier_watcher_create(const struct carrier_source sources[],
 void carrier_watcher_destroy(struct carrier_watcher *);
 
 /* Starts to watch the device called 'name', which need not exist.  Calls back
- * at once with its state.  Calls may be nested: it is watched until it was
- * removed as often as it was added. */
-void carrier_watcher_add(struct carrier_watcher *, const char *name);
+ * at once with its state.  'in_kernel' says whether it is one of the kernel's:
+ * if it is not, a device in the kernel that happens to have the same name says
+ * nothing about it.  Calls may be nested, with the same 'in_kernel': it is
+ * watched until it was removed as often as it was added. */
+void carrier_watcher_add(struct carrier_watcher *, const char *name,
+                         bool in_kernel);
 void carrier_watcher_remove(struct carrier_watcher *, const char *name);
 
 /* Returns the state that was told last, CARRIER_UNKNOWN if 'name' is not

@@ -18,6 +18,8 @@
 #include "datapath-offload/hook-version.h"
 #include "dpif.h"
 #include "mac-learning.h"
+#include "netdev-linux.h"
+#include "netdev-linux-private.h"
 #include "odp-util.h"
 #include "ofproto/ofproto-dpif-xlate.h"
 #include "vport-bond-binding.h"
@@ -197,6 +199,7 @@ add_port(struct vport_bond_topology *t, size_t *allocated,
     t->ports[t->n_ports++] = (struct vport_bond_port) {
         .name = netdev_get_name(xport->netdev),
         .odp_port = xport->odp_port,
+        .in_kernel = is_netdev_linux_class(netdev_get_class(xport->netdev)),
         .is_vm = (xport->ofp_port != OFPP_LOCAL && !xport->is_tunnel
                   && !bond),
         .bond = bond,

@@ -123,6 +123,7 @@ collect_uplinks(struct wanted_bond *bond, const struct vport_bond_topology *t)
 
             uplink->name = port->name;
             uplink->odp_port = port->odp_port;
+            uplink->in_kernel = port->in_kernel;
             vport_bond_get_member(bond->ovs->bond, port->name,
                                   &uplink->enabled, &uplink->enabling);
         }
@@ -274,8 +275,9 @@ put_fingerprint(struct ds *s, const struct vport_bond_config *config)
     ds_put_format(s, "%s %p %s %s %d\n", config->name, config->owner,
                   config->dp_type, config->dp_name, config->settings.revert);
     for (size_t i = 0; i < config->n_uplinks; i++) {
-        ds_put_format(s, "u %s %"PRIu32"\n", config->uplinks[i].name,
-                      odp_to_u32(config->uplinks[i].odp_port));
+        ds_put_format(s, "u %s %"PRIu32" %d\n", config->uplinks[i].name,
+                      odp_to_u32(config->uplinks[i].odp_port),
+                      config->uplinks[i].in_kernel);
     }
     for (size_t i = 0; i < config->n_vports; i++) {
         const struct vport_bond_vport_config *v = &config->vports[i];

@@ -44,6 +44,7 @@ DECLARE_EXTERN_PER_THREAD_DATA(struct vport_bond_xlate, vport_bond_xlate);
 struct vport_bond_port {
     const char *name;
     odp_port_t odp_port;
+    bool in_kernel;                 /* Its device is one of the kernel's. */
     bool is_vm;                     /* Not LOCAL, no tunnel, no bond member. */
     const struct bond *bond;        /* That it is a member of, or null. */
     const void *ofproto;            /* 'struct ofproto_dpif'. */

@@ -27,7 +27,6 @@
 #include "packets.h"
 #include "seq.h"
 #include "smap.h"
-#include "sset.h"
 #include "timeval.h"
 #include "util.h"
 #include "vport-bond-binding.h"
@@ -232,6 +231,7 @@ configure_uplinks(struct watched_bond *bond,
         } else if (uplink->odp_port != c->odp_port) {
             bond->members_changed = true;
         }
+        uplink->in_kernel = c->in_kernel;
         vport_bond_set_uplink_port(bond->model, uplink, c->odp_port);
         vport_bond_set_gone(bond->model, uplink,
                             VPORT_BOND_NO_PORT_IN_DATAPATH, false);
@@ -650,23 +650,25 @@ carrier_changed(const char *name, enum carrier_state state,
     ovs_mutex_unlock(&mutex);
 }
 
-/* Makes the carrier watcher watch all uplinks, and 'watched' say so. */
+/* Makes the carrier watcher watch all uplinks, and 'watched' say so: maps from
+ * a name to a nonnull pointer if it is a device of the kernel's. */
 static void
-watch_uplinks(struct sset *watched)
+watch_uplinks(struct shash *watched)
 {
-    struct sset wanted = SSET_INITIALIZER(&wanted);
+    struct shash wanted = SHASH_INITIALIZER(&wanted);
     struct watched_bond *bond;
-    const char *name;
+    struct shash_node *node;
 
     ovs_mutex_lock(&mutex);
     HMAP_FOR_EACH (bond, node, &bonds) {
         struct vport_bond_uplink *uplink;
 
         LIST_FOR_EACH (uplink, node, &bond->model->uplinks) {
-            sset_add(&wanted, uplink->name);
+            shash_add_once(&wanted, uplink->name,
+                           uplink->in_kernel ? &carrier : NULL);
 
             /* Also one that is watched for another bond already. */
-            if (uplink->fresh && sset_contains(watched, uplink->name)) {
+            if (uplink->fresh && shash_find(watched, uplink->name)) {
                 tell_carrier(bond, uplink,
                              carrier_watcher_get(carrier, uplink->name));
             }
@@ -674,18 +676,20 @@ watch_uplinks(struct sset *watched)
     }
     ovs_mutex_unlock(&mutex);
 
-    SSET_FOR_EACH_SAFE (name, watched) {
-        if (!sset_contains(&wanted, name)) {
-            carrier_watcher_remove(carrier, name);
-            sset_delete(watched, SSET_NODE_FROM_NAME(name));
+    SHASH_FOR_EACH_SAFE (node, watched) {
+        const struct shash_node *same = shash_find(&wanted, node->name);
+
+        if (!same || same->data != node->data) {
+            carrier_watcher_remove(carrier, node->name);
+            shash_delete(watched, node);
         }
     }
-    SSET_FOR_EACH (name, &wanted) {
-        if (sset_add(watched, name)) {
-            carrier_watcher_add(carrier, name);
+    SHASH_FOR_EACH (node, &wanted) {
+        if (shash_add_once(watched, node->name, node->data)) {
+            carrier_watcher_add(carrier, node->name, node->data != NULL);
         }
     }
-    sset_destroy(&wanted);
+    shash_destroy(&wanted);
 }
 
 static void
@@ -930,7 +934,7 @@ any_done(const struct updates *updates)
 
 /* One round.  Returns when the next one is due at the latest. */
 static long long int
-step(struct sset *watched)
+step(struct shash *watched)
 {
     struct updates updates = { .array = NULL };
     long long int wake_ms = LLONG_MAX;
@@ -981,7 +985,7 @@ step(struct sset *watched)
 static void *
 thread_main(void *aux OVS_UNUSED)
 {
-    struct sset watched = SSET_INITIALIZER(&watched);
+    struct shash watched = SHASH_INITIALIZER(&watched);
 
     for (;;) {
         uint64_t wakeup_seqno = seq_read(wakeup);
@@ -999,7 +1003,7 @@ thread_main(void *aux OVS_UNUSED)
         poll_timer_wait_until(wake_ms);
         poll_block();
     }
-    sset_destroy(&watched);
+    shash_destroy(&watched);
     return NULL;
 }
 

@@ -98,6 +98,7 @@ bool vport_bond_watcher_is_running(void);
 struct vport_bond_uplink_config {
     const char *name;
     odp_port_t odp_port;
+    bool in_kernel;                 /* Its device is one of the kernel's. */
     bool enabled, enabling;         /* See vport-bond.h. */
 };
 

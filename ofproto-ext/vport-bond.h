@@ -82,6 +82,7 @@ struct vport_bond_uplink {
     struct ovs_list node;           /* In 'uplinks', by name. */
     char *name;
     odp_port_t odp_port;
+    bool in_kernel;                 /* The caller's: see lib/carrier.h. */
 
     /* What was told. */
     bool carrier;

@@ -92,7 +92,7 @@ drain(struct carrier_watcher *w)
     char name[16];
 
     snprintf(name, sizeof name, "mark%d", n++);
-    carrier_watcher_add(w, name);
+    carrier_watcher_add(w, name, true);
     run("ip link add %s type veth peer name %s-p && ip link set %s up && "
         "ip link set %s-p up", name, name, name, name);
     wait_for(w, name, CARRIER_UP);
@@ -133,7 +133,7 @@ START_TEST(test_far_end)
 {
     struct carrier_watcher *w = create_watcher();
 
-    carrier_watcher_add(w, "a0");
+    carrier_watcher_add(w, "a0", true);
     wait_for(w, "a0", CARRIER_UP);
     for (int i = 0; i < 3; i++) {
         run("ip link set b0 down");
@@ -153,9 +153,9 @@ START_TEST(test_state_at_start)
 
     run("ip link set b0 down");
     w = create_watcher();
-    carrier_watcher_add(w, "a0");
+    carrier_watcher_add(w, "a0", true);
     wait_for(w, "a0", CARRIER_DOWN);
-    carrier_watcher_add(w, "nobody");
+    carrier_watcher_add(w, "nobody", true);
     ck_assert_int_eq(told_state("nobody"), CARRIER_UNKNOWN);
     ck_assert_int_eq(carrier_watcher_get(w, "a1"), CARRIER_UNKNOWN);
     carrier_watcher_destroy(w);
@@ -166,7 +166,7 @@ START_TEST(test_deleted)
 {
     struct carrier_watcher *w = create_watcher();
 
-    carrier_watcher_add(w, "a0");
+    carrier_watcher_add(w, "a0", true);
     wait_for(w, "a0", CARRIER_UP);
     run("ip link del a0");
     wait_for(w, "a0", CARRIER_GONE);
@@ -183,12 +183,29 @@ START_TEST(test_renamed)
 {
     struct carrier_watcher *w = create_watcher();
 
-    carrier_watcher_add(w, "a0");
-    carrier_watcher_add(w, "a1");
+    carrier_watcher_add(w, "a0", true);
+    carrier_watcher_add(w, "a1", true);
     wait_for(w, "a0", CARRIER_UP);
     run("ip link set a0 down && ip link set a0 name a1 && ip link set a1 up");
     wait_for(w, "a0", CARRIER_GONE);
     wait_for(w, "a1", CARRIER_UP);
+    carrier_watcher_destroy(w);
+}
+END_TEST
+
+/* Not every device with that name is the kernel's. */
+START_TEST(test_namesake)
+{
+    struct carrier_watcher *w = create_watcher();
+
+    run("ip link set b0 down");
+    carrier_watcher_add(w, "a0", false);
+    ck_assert_int_eq(told_state("a0"), CARRIER_UNKNOWN);
+    run("ip link set b0 up");
+    drain(w);
+    run("ip link del a0");
+    drain(w);
+    ck_assert_int_eq(told_state("a0"), CARRIER_UNKNOWN);
     carrier_watcher_destroy(w);
 }
 END_TEST
@@ -198,8 +215,8 @@ START_TEST(test_only_watched)
     struct carrier_watcher *w = create_watcher();
     int n;
 
-    carrier_watcher_add(w, "a0");
-    carrier_watcher_add(w, "a0");
+    carrier_watcher_add(w, "a0", true);
+    carrier_watcher_add(w, "a0", true);
     ck_assert_int_eq(n_calls, 2);
     wait_for(w, "a0", CARRIER_UP);
 
@@ -229,7 +246,7 @@ START_TEST(test_bridge_port)
 
     /* A bridge speaks of its ports, too; that a port leaves it is not the end
      * of the device. */
-    carrier_watcher_add(w, "a0");
+    carrier_watcher_add(w, "a0", true);
     wait_for(w, "a0", CARRIER_UP);
     run("ip link add brx type bridge && ip link set a0 master brx");
     drain(w);
@@ -245,7 +262,7 @@ START_TEST(test_overrun)
     struct carrier_watcher *w = create_watcher();
     struct carrier_stats stats;
 
-    carrier_watcher_add(w, "a0");
+    carrier_watcher_add(w, "a0", true);
     wait_for(w, "a0", CARRIER_UP);
     ck_assert_int_eq(carrier_watcher_limit_buffer(w, 1), 0);
 
@@ -282,7 +299,7 @@ START_TEST(test_source)
     /* Works without the kernel as well. */
     carrier_watcher_create(&source, 1, told_cb, NULL, &w);
     source_carrier = true;
-    carrier_watcher_add(w, "emu0");
+    carrier_watcher_add(w, "emu0", false);
     ck_assert_int_eq(told_state("emu0"), CARRIER_UP);
     source_carrier = false;
     carrier_watcher_run(w);
@@ -296,7 +313,7 @@ START_TEST(test_source)
     if (have_namespace) {
         /* Both must agree that there is carrier. */
         source_knows_a0 = true;
-        carrier_watcher_add(w, "a0");
+        carrier_watcher_add(w, "a0", true);
         wait_for(w, "a0", CARRIER_UP);
         source_carrier = false;
         seq_change(source.seq);
@@ -334,6 +351,7 @@ main(void)
         tcase_add_test(kernel, test_state_at_start);
         tcase_add_test(kernel, test_deleted);
         tcase_add_test(kernel, test_renamed);
+        tcase_add_test(kernel, test_namesake);
         tcase_add_test(kernel, test_only_watched);
         tcase_add_test(kernel, test_bridge_port);
         tcase_add_test(kernel, test_overrun);
