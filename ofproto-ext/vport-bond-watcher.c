@@ -623,6 +623,8 @@ tell_carrier(struct watched_bond *bond, struct vport_bond_uplink *uplink,
              enum carrier_state state)
     OVS_REQUIRES(mutex)
 {
+    uplink->carrier_told = true;
+
     /* A device of whose carrier nobody knows anything has it as far as OVS
      * says so. */
     vport_bond_set_carrier(bond->model, uplink,
@@ -668,7 +670,8 @@ watch_uplinks(struct shash *watched)
                            uplink->in_kernel ? &carrier : NULL);
 
             /* Also one that is watched for another bond already. */
-            if (uplink->fresh && shash_find(watched, uplink->name)) {
+            if (!uplink->carrier_told
+                && shash_find(watched, uplink->name)) {
                 tell_carrier(bond, uplink,
                              carrier_watcher_get(carrier, uplink->name));
             }
@@ -690,6 +693,25 @@ watch_uplinks(struct shash *watched)
         }
     }
     shash_destroy(&wanted);
+}
+
+/* Returns true if the carrier of all uplinks is known. */
+static bool
+all_carriers_told(void)
+    OVS_REQUIRES(mutex)
+{
+    struct watched_bond *bond;
+
+    HMAP_FOR_EACH (bond, node, &bonds) {
+        const struct vport_bond_uplink *uplink;
+
+        LIST_FOR_EACH (uplink, node, &bond->model->uplinks) {
+            if (!uplink->carrier_told) {
+                return false;
+            }
+        }
+    }
+    return true;
 }
 
 static void
@@ -947,6 +969,13 @@ step(struct shash *watched)
     watch_uplinks(watched);
 
     ovs_mutex_lock(&mutex);
+    while (!all_carriers_told()) {
+        /* The main thread has added uplinks in between.  Nothing must be
+         * decided before their carrier is known: they would count as up. */
+        ovs_mutex_unlock(&mutex);
+        watch_uplinks(watched);
+        ovs_mutex_lock(&mutex);
+    }
     gen = wanted_gen;
     HMAP_FOR_EACH (bond, node, &bonds) {
         wake_ms = MIN(wake_ms, vport_bond_run(bond->model, time_msec()));

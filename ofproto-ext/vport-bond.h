@@ -82,7 +82,10 @@ struct vport_bond_uplink {
     struct ovs_list node;           /* In 'uplinks', by name. */
     char *name;
     odp_port_t odp_port;
-    bool in_kernel;                 /* The caller's: see lib/carrier.h. */
+
+    /* The caller's, false at first. */
+    bool in_kernel;                 /* See lib/carrier.h. */
+    bool carrier_told;              /* vport_bond_set_carrier() was called. */
 
     /* What was told. */
     bool carrier;

@@ -161,9 +161,15 @@ static const struct vport_bond_ids fake_ids = { alloc_id, free_id };
 static atomic_bool carriers[N_UPLINKS];
 static struct seq *carrier_seq;
 
+/* If nonnull, called when the carrier of p1 is asked for. */
+static void (*p1_hook)(void);
+
 static bool
 get_carrier(const char *name, bool *carrier)
 {
+    if (p1_hook && !strcmp(name, "p1")) {
+        p1_hook();
+    }
     if (name[0] == 'p') {
         atomic_read(&carriers[name[1] - '0'], carrier);
         return true;
@@ -420,6 +426,75 @@ START_TEST(test_port_deleted)
     uplinks[0].odp_port = u32_to_odp(UPLINK_PORT + 7);
     vport_bond_watcher_configure(&config, 1);
     ck_assert_int_eq(leads_to(id_of(u32_to_odp(0))), UPLINK_PORT + 7);
+}
+END_TEST
+
+/* An uplink without carrier that is added while the watcher's thread asks for
+ * that of another. */
+
+static atomic_bool hook_runs;
+
+static size_t
+n_uplinks_now(void)
+{
+    struct vport_bond_state *states;
+    size_t n = vport_bond_watcher_get_state("bond0", &states);
+    size_t n_uplinks = n ? states->n_uplinks : 0;
+
+    vport_bond_states_free(states, n);
+    return n_uplinks;
+}
+
+static void
+wait_for_p2(void)
+{
+    atomic_store(&hook_runs, true);
+    while (n_uplinks_now() < 3) {
+        poll_timer_wait(1);
+        poll_block();
+    }
+    p1_hook = NULL;
+}
+
+static void *
+add_p2(void *config_)
+{
+    struct vport_bond_config *config = config_;
+    bool runs;
+
+    do {
+        poll_timer_wait(1);
+        poll_block();
+        atomic_read(&hook_runs, &runs);
+    } while (!runs);
+    config->n_uplinks = 3;
+    vport_bond_watcher_configure(config, 1);
+    return NULL;
+}
+
+START_TEST(test_down_from_the_start)
+{
+    struct vport_bond_config config = make_config(1, 3);
+    struct vport_bond_config late;
+    struct vport_bond_state *state;
+    pthread_t thread;
+
+    config.settings.downdelay_ms = TIMEOUT_MS;
+    late = config;
+    vport_bond_watcher_configure(&config, 1);
+    set_carrier(2, false);
+    atomic_store(&hook_runs, false);
+    p1_hook = wait_for_p2;
+    thread = ovs_thread_create("late", add_p2, &late);
+    config.n_uplinks = 2;
+    vport_bond_watcher_configure(&config, 1);
+    xpthread_join(thread, NULL);
+
+    ck_assert_uint_eq(vport_bond_watcher_get_state("bond0", &state), 1);
+    ck_assert_uint_eq(state->n_uplinks, 3);
+    ck_assert(!state->uplinks[2].eligible);
+    ck_assert_uint_eq(state->uplinks[2].n_losses, 0);
+    vport_bond_states_free(state, 1);
 }
 END_TEST
 
@@ -775,6 +850,7 @@ main(int argc, char *argv[])
     tcase_add_test(tc, test_release);
     tcase_add_test(tc, test_failover);
     tcase_add_test(tc, test_port_deleted);
+    tcase_add_test(tc, test_down_from_the_start);
     tcase_add_test(tc, test_refused);
     tcase_add_test(tc, test_announcements);
     tcase_add_test(tc, test_macs);
