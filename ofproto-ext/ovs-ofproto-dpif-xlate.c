@@ -160,8 +160,9 @@ xlate_remove_ofproto(struct ofproto_dpif *ofproto)
 {
     /* Translation must not find any more what ends now; what it found before
      * leads nowhere, as the bridge and its ports are going. */
-    vport_bond_watcher_release(ofproto);
-    vport_bond_config_invalidate();
+    if (vport_bond_watcher_release(ofproto)) {
+        vport_bond_config_invalidate();
+    }
     ovs_xlate_remove_ofproto(ofproto);
 }
 

@@ -94,6 +94,10 @@ static struct ovs_list to_delete OVS_GUARDED_BY(mutex)
 static struct ovs_list to_free OVS_GUARDED_BY(mutex)
     = OVS_LIST_INITIALIZER(&to_free);
 
+/* How many there are, those included that the watcher's thread is working
+ * on. */
+static size_t n_old_ids OVS_GUARDED_BY(mutex);
+
 /* The main thread counts up what it wants to be done, the watcher's thread
  * follows. */
 static uint64_t wanted_gen OVS_GUARDED_BY(mutex);
@@ -175,6 +179,7 @@ retire_vport(struct watched_bond *bond, struct vport_bond_vport *vport)
     old->id = vport->id;
     old->expires_ms = time_msec() + VPORT_BOND_LINGER_MS;
     ovs_list_push_back(&lingering, &old->node);
+    n_old_ids++;
     free(ext);
     vport_bond_remove_vport(bond->model, vport);
     return was_published;
@@ -426,27 +431,34 @@ free_ids(void)
     LIST_FOR_EACH_POP (old, node, &to_free) {
         ids->free(old->id);
         free(old);
+        n_old_ids--;
     }
 }
 
-void
+bool
 vport_bond_watcher_release(const void *owner)
 {
     struct watched_bond *bond;
+    bool any_bond = false;
 
     if (!running) {
-        return;
+        return false;
     }
     ovs_mutex_lock(&mutex);
     HMAP_FOR_EACH_SAFE (bond, node, &bonds) {
         if (bond->owner == owner) {
             retire_bond(bond);
+            any_bond = true;
         }
     }
-    expire_ids(owner);
-    wait_done();
-    free_ids();
+    if (n_old_ids) {
+        /* Any of them may be of 'owner'. */
+        expire_ids(owner);
+        wait_done();
+        free_ids();
+    }
     ovs_mutex_unlock(&mutex);
+    return any_bond;
 }
 
 bool
@@ -762,6 +774,13 @@ take_members(struct watched_bond *bond, struct updates *updates)
     bond->members_changed = false;
 }
 
+static bool
+should_announce(const struct update *u)
+{
+    return (u->announce && !u->members_only && !u->error
+            && u->port != ODPP_NONE);
+}
+
 /* Sends learning packets for 'u', which has moved. */
 static void
 announce(struct update *u)
@@ -790,12 +809,12 @@ announce(struct update *u)
     }
 }
 
+/* Brings about 'updates' in datapaths and NICs. */
 static void
 apply(struct updates *updates)
 {
     static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(60, 60);
 
-    /* Everybody moves before anybody is announced. */
     for (size_t i = 0; i < updates->n; i++) {
         struct update *u = &updates->array[i];
 
@@ -818,11 +837,16 @@ apply(struct updates *updates)
                          u->vport, ovs_strerror(u->error));
         }
     }
+}
+
+/* Announces the vports that have moved. */
+static void
+announce_all(struct updates *updates)
+{
     for (size_t i = 0; i < updates->n; i++) {
         struct update *u = &updates->array[i];
 
-        if (u->announce && !u->members_only && !u->error
-            && u->port != ODPP_NONE) {
+        if (should_announce(u)) {
             announce(u);
         }
     }
@@ -838,16 +862,23 @@ note_move(const struct watched_bond *bond, struct vport_bond_vport *vport,
 
     COVERAGE_INC(vport_bond_move);
     ext->outcome.duration_usec = u->done_usec - event_usec;
-    if (u->announce) {
-        ext->outcome.n_macs = u->n_macs;
-        ext->outcome.announced = (u->n_macs
-                                  ? VPORT_BOND_ANNOUNCED
-                                  : VPORT_BOND_NOT_ANNOUNCED);
-    }
     VLOG_INFO_RL(&rl, "bond %s: vport %s moved to %s", bond->model->name,
                  vport->name, (vport->current
                                ? vport->current->name
                                : "no uplink, its packets are dropped"));
+}
+
+/* Returns the vport that 'u' is about and stores its bond in '*bondp', or
+ * returns null if it is gone. */
+static struct vport_bond_vport *
+updated_vport(const struct update *u, struct watched_bond **bondp)
+    OVS_REQUIRES(mutex)
+{
+    struct vport_bond_vport *vport;
+
+    *bondp = bond_find(u->bond);
+    vport = *bondp ? vport_bond_find_vport((*bondp)->model, u->entry) : NULL;
+    return vport && vport->id == u->id ? vport : NULL;
 }
 
 /* Notes what became of 'updates'.  Returns true if any of them must be tried
@@ -860,11 +891,10 @@ note_results(struct updates *updates)
 
     for (size_t i = 0; i < updates->n; i++) {
         struct update *u = &updates->array[i];
-        struct watched_bond *bond = bond_find(u->bond);
-        struct vport_bond_vport *vport
-            = bond ? vport_bond_find_vport(bond->model, u->entry) : NULL;
+        struct watched_bond *bond;
+        struct vport_bond_vport *vport = updated_vport(u, &bond);
 
-        if (!vport || vport->id != u->id || u->members_only) {
+        if (!vport || u->members_only) {
             continue;
         }
         if (u->error) {
@@ -880,6 +910,27 @@ note_results(struct updates *updates)
         }
     }
     return retry;
+}
+
+/* Notes which vports were announced. */
+static void
+note_announcements(const struct updates *updates)
+    OVS_REQUIRES(mutex)
+{
+    for (size_t i = 0; i < updates->n; i++) {
+        const struct update *u = &updates->array[i];
+        struct watched_bond *bond;
+        struct vport_bond_vport *vport = updated_vport(u, &bond);
+
+        if (vport && should_announce(u)) {
+            struct vport_ext *ext = vport->aux;
+
+            ext->outcome.n_macs = u->n_macs;
+            ext->outcome.announced = (u->n_macs
+                                      ? VPORT_BOND_ANNOUNCED
+                                      : VPORT_BOND_NOT_ANNOUNCED);
+        }
+    }
 }
 
 static void
@@ -1005,6 +1056,13 @@ step(struct shash *watched)
     ovs_list_push_back_all(&to_free, &dels);
     done_gen = gen;
     xpthread_cond_broadcast(&done_cond);
+    ovs_mutex_unlock(&mutex);
+
+    /* Everybody moves before anybody is announced, and nobody waits for
+     * that. */
+    announce_all(&updates);
+    ovs_mutex_lock(&mutex);
+    note_announcements(&updates);
     ovs_mutex_unlock(&mutex);
 
     updates_destroy(&updates);

@@ -129,8 +129,10 @@ struct vport_bond_config {
 bool vport_bond_watcher_configure(const struct vport_bond_config configs[],
                                   size_t n);
 
-/* Ends everything that belongs to 'owner', which is about to go, at once. */
-void vport_bond_watcher_release(const void *owner);
+/* Ends everything that belongs to 'owner', which is about to go, at once.
+ * Returns true if it had a bond.  Waits for nobody if there is nothing to
+ * end. */
+bool vport_bond_watcher_release(const void *owner);
 
 /* Does what is left to the main thread; and wakes it up for that.  run()
  * returns true if translation changed: flows must be revalidated. */

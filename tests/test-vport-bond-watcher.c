@@ -101,10 +101,27 @@ fake_del(void *dp OVS_UNUSED, uint32_t id)
     return 0;
 }
 
+static atomic_bool hold_sends;          /* Nothing is sent for now. */
+
 static int
 fake_send(void *dp OVS_UNUSED, odp_port_t port, struct dp_packet *packet)
 {
     const struct eth_header *eth = dp_packet_data(packet);
+    long long int deadline = time_msec() + TIMEOUT_MS;
+
+    for (;;) {
+        bool hold;
+
+        atomic_read(&hold_sends, &hold);
+        if (!hold) {
+            break;
+        }
+        if (time_msec() >= deadline) {
+            abort();
+        }
+        poll_timer_wait(1);
+        poll_block();
+    }
 
     ovs_mutex_lock(&sent_mutex);
     ds_put_format(&learning, "%"PRIu32":"ETH_ADDR_FMT" ", odp_to_u32(port),
@@ -520,13 +537,28 @@ START_TEST(test_refused)
 }
 END_TEST
 
+/* Waits until learning packets like 'expected' were sent. */
+static void
+wait_learning(const char *expected)
+{
+    long long int deadline = time_msec() + TIMEOUT_MS;
+    bool done = false;
+
+    while (!done) {
+        ck_assert_int_lt(time_msec(), deadline);
+        ovs_mutex_lock(&sent_mutex);
+        done = !strcmp(ds_cstr(&learning), expected);
+        ovs_mutex_unlock(&sent_mutex);
+        poll_timer_wait(1);
+        poll_block();
+    }
+}
+
 START_TEST(test_announcements)
 {
     struct vport_bond_config config = make_config(2, 4);
     const struct eth_addr a = ETH_ADDR_C(50,54,00,00,00,01);
     const struct eth_addr b = ETH_ADDR_C(50,54,00,00,00,02);
-    long long int deadline = time_msec() + TIMEOUT_MS;
-    bool done = false;
 
     /* v0 has 'a', v1 would have 'b' but does not move, v2 is known by its
      * configuration. */
@@ -536,15 +568,25 @@ START_TEST(test_announcements)
     vport_bond_macs_seen("bond0", u32_to_odp(0), a, 0);
     vport_bond_macs_seen("bond0", u32_to_odp(1), b, 0);
     set_carrier(0, false);
-    while (!done) {
-        ck_assert_int_lt(time_msec(), deadline);
-        ovs_mutex_lock(&sent_mutex);
-        done = !strcmp(ds_cstr(&learning), "1001:50:54:00:00:00:01 "
-                       "1001:50:54:00:00:00:03 ");
-        ovs_mutex_unlock(&sent_mutex);
-        poll_timer_wait(1);
-        poll_block();
-    }
+    wait_learning("1001:50:54:00:00:00:01 1001:50:54:00:00:00:03 ");
+}
+END_TEST
+
+/* The main thread waits neither for announcements nor, when a bridge without
+ * such bonds goes, for anything. */
+START_TEST(test_nobody_waits)
+{
+    struct vport_bond_config config = make_config(2, 1);
+
+    vports[0].attached_mac = (struct eth_addr) ETH_ADDR_C(50,54,00,00,00,03);
+    vport_bond_watcher_configure(&config, 1);
+    atomic_store(&hold_sends, true);
+    ck_assert_ptr_null(vport_bond_watcher_move("v0", "p1"));
+    ck_assert_int_eq(leads_to(id_of(u32_to_odp(0))), UPLINK_PORT + 1);
+    ck_assert(!vport_bond_watcher_release(&other_owner));
+    atomic_store(&hold_sends, false);
+    wait_learning("1001:50:54:00:00:00:03 ");
+    ck_assert(vport_bond_watcher_release(&owner));
 }
 END_TEST
 
@@ -853,6 +895,7 @@ main(int argc, char *argv[])
     tcase_add_test(tc, test_down_from_the_start);
     tcase_add_test(tc, test_refused);
     tcase_add_test(tc, test_announcements);
+    tcase_add_test(tc, test_nobody_waits);
     tcase_add_test(tc, test_macs);
     tcase_add_test(tc, test_nic);
     tcase_add_test(tc, test_unreachable);
