@@ -158,6 +158,7 @@ configure_vport_bonds(void)
             ports = x2nrealloc(ports, &allocated_ports, sizeof *ports);
         }
         ports[n_ports++] = (struct vport_bond_port_row) {
+            .uuid = &row->header_.uuid,
             .name = row->name,
             .other_config = &row->other_config,
             .n_ifaces = row->n_interfaces,
@@ -170,7 +171,9 @@ configure_vport_bonds(void)
                                     sizeof *ifaces);
             }
             ifaces[n_ifaces++] = (struct vport_bond_iface_row) {
+                .uuid = &iface->header_.uuid,
                 .name = iface->name,
+                .port = row->name,
                 .other_config = &iface->other_config,
                 .external_ids = &iface->external_ids,
                 .vlan = row->n_tag ? *row->tag : 0,

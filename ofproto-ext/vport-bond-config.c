@@ -21,6 +21,7 @@
 #include "smap.h"
 #include "sset.h"
 #include "util.h"
+#include "uuid.h"
 #include "vport-bond-hooks.h"
 #include "vport-bond-watcher.h"
 
@@ -28,7 +29,11 @@ VLOG_DEFINE_THIS_MODULE(vport_bond_config);
 
 static struct bad_values bad_values = BAD_VALUES_INITIALIZER(&bad_values);
 
-/* Last good values, by key. */
+/* Last good values, by row and key. */
+struct good_value {
+    char *value;
+    bool seen;                      /* The row is still there. */
+};
 static struct shash good = SHASH_INITIALIZER(&good);
 
 /* What the watcher was told last.  Ports and bonds are read anew whenever OVS
@@ -39,13 +44,97 @@ static struct ds told = DS_EMPTY_INITIALIZER;
 #define report(KEY, VALUE, ...) \
     bad_values_report(&bad_values, &this_module, KEY, VALUE, __VA_ARGS__)
 
-/* Notes that 'value' (null for none) is good for 'key'. */
-static void
-set_good(const char *key, const char *value)
+static struct shash_node *
+find_good(const struct uuid *row, const char *key)
 {
-    free(shash_find_and_delete(&good, key));
+    char *name = xasprintf(UUID_FMT" %s", UUID_ARGS(row), key);
+    struct shash_node *node = shash_find(&good, name);
+
+    free(name);
+    return node;
+}
+
+/* Returns the last good value of 'key' in 'row', or null. */
+static const char *
+get_good(const struct uuid *row, const char *key)
+{
+    const struct shash_node *node = find_good(row, key);
+    const struct good_value *gv = node ? node->data : NULL;
+
+    return gv ? gv->value : NULL;
+}
+
+static void
+delete_good(struct shash_node *node)
+{
+    struct good_value *gv = node->data;
+
+    free(gv->value);
+    free(gv);
+    shash_delete(&good, node);
+}
+
+/* Notes that 'value' (null for none) is good for 'key' in 'row'. */
+static void
+set_good(const struct uuid *row, const char *key, const char *value)
+{
+    struct shash_node *node = find_good(row, key);
+
+    if (node) {
+        delete_good(node);
+    }
     if (value) {
-        shash_add(&good, key, xstrdup(value));
+        struct good_value *gv = xmalloc(sizeof *gv);
+
+        gv->value = xstrdup(value);
+        gv->seen = true;
+        shash_add_nocopy(&good, xasprintf(UUID_FMT" %s", UUID_ARGS(row), key),
+                         gv);
+    }
+}
+
+/* Notes that 'row', which may have 'key', is still there. */
+static void
+keep_good(const struct uuid *row, const char *key)
+{
+    struct shash_node *node = find_good(row, key);
+
+    if (node) {
+        struct good_value *gv = node->data;
+
+        gv->seen = true;
+    }
+}
+
+/* Forgets what was good in rows that are gone. */
+static void
+sweep_good(const struct vport_bond_port_row ports[], size_t n_ports,
+           const struct vport_bond_iface_row ifaces[], size_t n_ifaces)
+{
+    struct shash_node *node;
+
+    if (shash_is_empty(&good)) {
+        return;
+    }
+    SHASH_FOR_EACH (node, &good) {
+        struct good_value *gv = node->data;
+
+        gv->seen = false;
+    }
+    for (size_t i = 0; i < n_ports; i++) {
+        keep_good(ports[i].uuid, "vport-bond");
+        keep_good(ports[i].uuid, "vport-bond-revert");
+    }
+    for (size_t i = 0; i < n_ifaces; i++) {
+        keep_good(ifaces[i].uuid, "primary-uplink");
+        keep_good(ifaces[i].uuid, "attached-mac");
+    }
+    SHASH_FOR_EACH_SAFE (node, &good) {
+        const struct good_value *gv = node->data;
+
+        if (!gv->seen) {
+            delete_good(node);
+        }
     }
 }
 
@@ -53,18 +142,17 @@ static bool
 get_bool(const struct vport_bond_port_row *row, const char *key, bool def)
 {
     const char *value = smap_get(row->other_config, key);
-    char *name = xasprintf("Port %s other_config:%s", row->name, key);
-    bool result;
 
     if (!value || !strcmp(value, "true") || !strcmp(value, "false")) {
-        set_good(name, value);
+        set_good(row->uuid, key, value);
     } else {
+        char *name = xasprintf("Port %s other_config:%s", row->name, key);
+
         report(name, value, "must be true or false");
-        value = shash_find_data(&good, name);
+        free(name);
+        value = get_good(row->uuid, key);
     }
-    result = value ? !strcmp(value, "true") : def;
-    free(name);
-    return result;
+    return value ? !strcmp(value, "true") : def;
 }
 
 /* Bonds. */
@@ -141,18 +229,43 @@ has_uplink(const struct wanted_bond *bond, const char *name)
     return false;
 }
 
+/* Adds to 'names' the interfaces of bonds with vports, as the database says,
+ * that no bond has now: those whose device is not there.  It may come. */
+static void
+find_absent_uplinks(const struct vport_bond_port_row ports[], size_t n_ports,
+                    const struct vport_bond_iface_row ifaces[],
+                    size_t n_ifaces, const struct wanted_bond bonds[],
+                    size_t n_bonds, struct sset *names)
+{
+    struct sset bond_ports = SSET_INITIALIZER(&bond_ports);
+
+    for (size_t i = 0; i < n_ports; i++) {
+        if (ports[i].n_ifaces >= 2
+            && get_bool(&ports[i], "vport-bond", false)) {
+            sset_add(&bond_ports, ports[i].name);
+        }
+    }
+    for (size_t i = 0; i < n_ifaces; i++) {
+        if (sset_contains(&bond_ports, ifaces[i].port)) {
+            sset_add(names, ifaces[i].name);
+        }
+    }
+    for (size_t i = 0; i < n_bonds; i++) {
+        for (size_t j = 0; j < bonds[i].n_uplinks; j++) {
+            sset_find_and_delete(names, bonds[i].uplinks[j].name);
+        }
+    }
+    sset_destroy(&bond_ports);
+}
+
 /* Returns the uplink that 'row' pins its interface to, or null. */
 static const char *
 get_primary(const struct vport_bond_iface_row *row,
             const struct wanted_bond bonds[], size_t n_bonds,
-            const void *backer)
+            const struct sset *absent, const void *backer)
 {
     const char *value = smap_get(row->other_config, "primary-uplink");
-    char *key = xasprintf("Interface %s other_config:primary-uplink",
-                          row->name);
     struct sset allowed = SSET_INITIALIZER(&allowed);
-    const char *result;
-    bool is_good = !value;
 
     for (size_t i = 0; i < n_bonds; i++) {
         if (bonds[i].ovs->backer == backer) {
@@ -161,10 +274,12 @@ get_primary(const struct vport_bond_iface_row *row,
             }
         }
     }
-    is_good = is_good || sset_contains(&allowed, value);
-    if (is_good) {
-        set_good(key, value);
+    if (!value || sset_contains(&allowed, value)
+        || sset_contains(absent, value)) {
+        set_good(row->uuid, "primary-uplink", value);
     } else {
+        char *key = xasprintf("Interface %s other_config:primary-uplink",
+                              row->name);
         const char **names = sset_sort(&allowed);
         struct ds s = DS_EMPTY_INITIALIZER;
 
@@ -175,11 +290,10 @@ get_primary(const struct vport_bond_iface_row *row,
                "vport-bond=true: %s", ds_cstr(&s));
         ds_destroy(&s);
         free(names);
+        free(key);
     }
-    result = shash_find_data(&good, key);
     sset_destroy(&allowed);
-    free(key);
-    return result;
+    return get_good(row->uuid, "primary-uplink");
 }
 
 static void
@@ -187,13 +301,17 @@ get_attached_mac(const struct vport_bond_iface_row *row, struct eth_addr *mac)
 {
     const char *value = smap_get(row->external_ids, "attached-mac");
 
-    *mac = eth_addr_zero;
-    if (value && !eth_addr_from_string(value, mac)) {
+    if (!value || eth_addr_from_string(value, mac)) {
+        set_good(row->uuid, "attached-mac", value);
+    } else {
         char *key = xasprintf("Interface %s external_ids:attached-mac",
                               row->name);
 
         report(key, value, "must be an Ethernet address xx:xx:xx:xx:xx:xx");
         free(key);
+        value = get_good(row->uuid, "attached-mac");
+    }
+    if (!value || !eth_addr_from_string(value, mac)) {
         *mac = eth_addr_zero;
     }
 }
@@ -201,7 +319,7 @@ get_attached_mac(const struct vport_bond_iface_row *row, struct eth_addr *mac)
 static void
 collect_vports(struct wanted_bond bonds[], size_t n_bonds,
                const struct vport_bond_topology *t,
-               const struct shash *iface_rows)
+               const struct shash *iface_rows, const struct sset *absent)
 {
     for (size_t i = 0; i < n_bonds; i++) {
         bonds[i].vports = xzalloc(MAX(t->n_ports, 1)
@@ -220,7 +338,8 @@ collect_vports(struct wanted_bond bonds[], size_t n_bonds,
             continue;
         }
         if (row && !port->bond) {
-            primary = get_primary(row, bonds, n_bonds, port->backer);
+            primary = get_primary(row, bonds, n_bonds, absent,
+                                  port->backer);
             get_attached_mac(row, &mac);
         }
         for (size_t j = 0; j < n_bonds; j++) {
@@ -326,7 +445,12 @@ vport_bond_config_apply(const struct vport_bond_port_row ports[],
     }
     check_ports(ports, n_ports);
     if (n) {
-        collect_vports(bonds, n, &t, &iface_rows);
+        struct sset absent = SSET_INITIALIZER(&absent);
+
+        find_absent_uplinks(ports, n_ports, ifaces, n_ifaces, bonds, n,
+                            &absent);
+        collect_vports(bonds, n, &t, &iface_rows, &absent);
+        sset_destroy(&absent);
     }
 
     configs = xzalloc(MAX(n, 1) * sizeof *configs);
@@ -359,6 +483,7 @@ vport_bond_config_apply(const struct vport_bond_port_row ports[],
     }
     ds_destroy(&fingerprint);
     bad_values_end_round(&bad_values);
+    sweep_good(ports, n_ports, ifaces, n_ifaces);
 
     for (size_t i = 0; i < n; i++) {
         free(bonds[i].uplinks);
@@ -400,7 +525,7 @@ vport_bond_exit(void)
 {
     vport_bond_watcher_stop();
     bad_values_destroy(&bad_values);
-    shash_clear_free_data(&good);
+    sweep_good(NULL, 0, NULL, 0);
     ds_destroy(&told);
     ds_init(&told);
 }

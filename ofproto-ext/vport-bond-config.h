@@ -12,22 +12,26 @@
  * them may come to leave through the bond.
  *
  * A bad value is reported once, in the log, with key, value and what is
- * allowed; the last good value stays.
+ * allowed; the last good value stays, as long as the row does.
  *
  * Thread-safety: main thread only. */
 
 #include <stddef.h>
 
 struct smap;
+struct uuid;
 
 struct vport_bond_iface_row {
+    const struct uuid *uuid;
     const char *name;
+    const char *port;               /* The port that it belongs to. */
     const struct smap *other_config;
     const struct smap *external_ids;
     int vlan;                       /* Access VLAN of its port, 0 if none. */
 };
 
 struct vport_bond_port_row {
+    const struct uuid *uuid;
     const char *name;
     const struct smap *other_config;
     size_t n_ifaces;
