@@ -97,6 +97,7 @@ lookup_id(const struct bond *bond, uint32_t *id)
 
     if (vport_bond_lookup_id(bond->name, xlate->entry, id)) {
         xlate->bond = bond;
+        xlate->id = *id;
         return true;
     }
     xlate->bond = NULL;
@@ -163,7 +164,10 @@ bond_choose_output_member(struct bond *bond, const struct flow *flow,
         return ovs_bond_choose_output_member(bond, flow, wc, vlan);
     }
     if (xlate->learn && xlate->entry != ODPP_NONE) {
-        vport_bond_macs_seen(bond->name, xlate->entry, flow->dl_src, vlan);
+        vport_bond_macs_seen(bond->name, xlate->id, flow->dl_src, vlan,
+                             (xlate->learned_vlan >= 0
+                              ? xlate->learned_vlan
+                              : vlan), time_msec());
     }
     return representative(bond);
 }

@@ -7,7 +7,7 @@
  *       also behind patch ports and after recirculation.
  *
  *   mac_learning_update     An address that is learned on a bond is not behind
- *       a vport any more.
+ *       a vport any more; others are in use.
  *
  *   xlate_txn_commit        Ports or bonds may have changed.
  *
@@ -36,8 +36,13 @@ hooked_mac_learning_update(struct mac_learning *ml, struct eth_addr src,
                            int vlan, bool is_gratuitous_arp, bool is_bond,
                            void *in_port)
 {
-    if (is_bond && vport_bond_any_active()) {
-        vport_bond_macs_moved_away(src);
+    if (vport_bond_any_active()) {
+        vport_bond_xlate_get()->learned_vlan = vlan;
+        if (is_bond) {
+            vport_bond_macs_moved_away(src, vlan);
+        } else {
+            vport_bond_macs_used(src, vlan, time_msec());
+        }
     }
     return mac_learning_update(ml, src, vlan, is_gratuitous_arp, is_bond,
                                in_port);
@@ -106,6 +111,7 @@ xlate_actions(struct xlate_in *xin, struct xlate_out *xout)
     xlate->entry = entry_of(xin);
     xlate->learn = xin->allow_side_effects && !xin->trace;
     xlate->bond = NULL;
+    xlate->learned_vlan = -1;
     xlate->flow = &xin->flow;
     xlate->reflected = false;
     error = ovs_xlate_actions(xin, xout);
@@ -132,6 +138,7 @@ xlate_resume(struct ofproto_dpif *ofproto,
         ofproto, pin->base.flow_metadata.flow.in_port.ofp_port);
     xlate->learn = true;
     xlate->bond = NULL;
+    xlate->learned_vlan = -1;
     xlate->flow = NULL;
     error = ovs_xlate_resume(ofproto, pin, odp_actions, slow, flow, xcache);
     *xlate = saved;

@@ -33,6 +33,9 @@ struct vport_bond_xlate {
     bool learn;                     /* May have side effects. */
     const struct bond *bond;        /* The bond that 'lb_output' was chosen for
                                      * last. */
+    uint32_t id;                    /* The id that it was chosen with. */
+    int learned_vlan;               /* In which the source was learned last,
+                                     * -1 if it was not. */
     const struct flow *flow;        /* The packet, null if not known. */
     bool reflected;                 /* It is a learning packet of ours. */
 };

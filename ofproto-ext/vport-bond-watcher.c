@@ -159,6 +159,13 @@ dp_ref(const char *type, const char *name)
     return dp;
 }
 
+static void
+forget_macs(uint32_t *id)
+{
+    vport_bond_macs_forget(*id);
+    free(id);
+}
+
 /* Ends the use of 'vport''s id and removes 'vport'.  Returns true if
  * translation has known it. */
 static bool
@@ -168,11 +175,14 @@ retire_vport(struct watched_bond *bond, struct vport_bond_vport *vport)
     struct vport_ext *ext = vport->aux;
     struct old_id *old = xmalloc(sizeof *old);
     bool was_published = ext->binding != NULL;
+    uint32_t *id = xmemdup(&vport->id, sizeof vport->id);
 
     if (was_published) {
         vport_bond_binding_remove(ext->binding);
     }
-    vport_bond_macs_forget(bond->model->name, vport->odp_port);
+
+    /* Those that found the binding before may go on to see addresses. */
+    ovsrcu_postpone(forget_macs, id);
     old->owner = bond->owner;
     old->dp = bond->dp;
     old->dp->n_refs++;
@@ -786,12 +796,14 @@ static void
 announce(struct update *u)
 {
     struct vport_bond_mac macs[VPORT_BOND_MACS_MAX];
-    size_t n = vport_bond_macs_get(u->bond, u->entry, macs);
+    size_t n = vport_bond_macs_get(u->id, false, time_msec(), macs);
 
     if (!n && !eth_addr_is_zero(u->attached_mac)) {
         macs[0].mac = u->attached_mac;
         macs[0].vlan = u->vlan;
         n = 1;
+    } else if (!n) {
+        n = vport_bond_macs_get(u->id, true, time_msec(), macs);
     }
     for (size_t i = 0; i < n; i++) {
         struct dp_packet *packet = dp_packet_new(0);

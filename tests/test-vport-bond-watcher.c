@@ -564,9 +564,12 @@ START_TEST(test_announcements)
      * configuration. */
     vports[2].attached_mac = (struct eth_addr) ETH_ADDR_C(50,54,00,00,00,03);
     vport_bond_watcher_configure(&config, 1);
-    vport_bond_macs_seen("bond0", u32_to_odp(1), a, 0);
-    vport_bond_macs_seen("bond0", u32_to_odp(0), a, 0);
-    vport_bond_macs_seen("bond0", u32_to_odp(1), b, 0);
+    vport_bond_macs_seen("bond0", id_of(u32_to_odp(1)), a, 0, 0,
+                         time_msec());
+    vport_bond_macs_seen("bond0", id_of(u32_to_odp(0)), a, 0, 0,
+                         time_msec());
+    vport_bond_macs_seen("bond0", id_of(u32_to_odp(1)), b, 0, 0,
+                         time_msec());
     set_carrier(0, false);
     wait_learning("1001:50:54:00:00:00:01 1001:50:54:00:00:00:03 ");
 }
@@ -590,38 +593,69 @@ START_TEST(test_nobody_waits)
 }
 END_TEST
 
+static size_t
+n_macs(uint32_t id, long long int ms)
+{
+    struct vport_bond_mac macs[VPORT_BOND_MACS_MAX];
+
+    return vport_bond_macs_get(id, false, ms, macs);
+}
+
 START_TEST(test_macs)
 {
     struct vport_bond_mac macs[VPORT_BOND_MACS_MAX];
     struct eth_addr mac = ETH_ADDR_C(50,54,00,00,00,00);
+    const struct eth_addr first = mac;
+    long long int ms = 1000000;
 
     /* The last ones are kept. */
     for (int i = 0; i < VPORT_BOND_MACS_MAX + 10; i++) {
         mac.ea[5] = i;
-        vport_bond_macs_seen("b", u32_to_odp(1), mac, 7);
+        vport_bond_macs_seen("b", 1, mac, 7, 7, ms);
+        ms++;
+        vport_bond_macs_used(first, 7, ms);
     }
-    ck_assert_uint_eq(vport_bond_macs_get("b", u32_to_odp(1), macs),
+    ck_assert_uint_eq(vport_bond_macs_get(1, false, ms, macs),
                       VPORT_BOND_MACS_MAX);
-    ck_assert_uint_eq(macs[0].mac.ea[5], VPORT_BOND_MACS_MAX + 9);
-    ck_assert_uint_eq(macs[0].vlan, 7);
-    ck_assert_uint_eq(macs[VPORT_BOND_MACS_MAX - 1].mac.ea[5], 10);
-    ck_assert_uint_eq(vport_bond_macs_get("c", u32_to_odp(1), macs), 0);
+    ck_assert_uint_eq(macs[0].mac.ea[5], 0);
+    ck_assert_uint_eq(macs[1].mac.ea[5], 11);
+    ck_assert_uint_eq(macs[1].vlan, 7);
+    ck_assert_uint_eq(n_macs(2, ms), 0);
 
-    /* In another VLAN, at another port, gone. */
-    vport_bond_macs_seen("b", u32_to_odp(2), mac, 8);
-    vport_bond_macs_seen("b", u32_to_odp(2), mac, 7);
-    ck_assert_uint_eq(vport_bond_macs_get("b", u32_to_odp(2), macs), 2);
-    ck_assert_uint_eq(vport_bond_macs_get("b", u32_to_odp(1), macs),
+    /* In another VLAN, at another port, gone: in the VLAN in which it was
+     * learned. */
+    vport_bond_macs_seen("b", 2, mac, 0, 8, ms);
+    vport_bond_macs_seen("b", 2, mac, 7, 7, ms);
+    ck_assert_uint_eq(n_macs(2, ms), 2);
+    ck_assert_uint_eq(n_macs(1, ms), VPORT_BOND_MACS_MAX - 1);
+    vport_bond_macs_moved_away(mac, 0);
+    ck_assert_uint_eq(n_macs(2, ms), 2);
+    vport_bond_macs_moved_away(mac, 8);
+    ck_assert_uint_eq(vport_bond_macs_get(2, false, ms, macs), 1);
+    ck_assert_uint_eq(macs[0].vlan, 7);
+    vport_bond_macs_moved_away(mac, 7);
+    ck_assert_uint_eq(n_macs(2, ms), 0);
+
+    /* Another bond has its own. */
+    vport_bond_macs_seen("c", 3, first, 7, 7, ms);
+    ck_assert_uint_eq(n_macs(3, ms), 1);
+    ck_assert_uint_eq(n_macs(1, ms), VPORT_BOND_MACS_MAX - 1);
+
+    /* Not used for a while. */
+    ms += VPORT_BOND_MAC_AGE_MS;
+    ck_assert_uint_eq(n_macs(1, ms), 0);
+    ck_assert_uint_eq(vport_bond_macs_get(1, true, ms, macs),
                       VPORT_BOND_MACS_MAX - 1);
-    vport_bond_macs_moved_away(mac);
-    ck_assert_uint_eq(vport_bond_macs_get("b", u32_to_odp(2), macs), 0);
-    vport_bond_macs_forget("b", u32_to_odp(1));
-    ck_assert_uint_eq(vport_bond_macs_get("b", u32_to_odp(1), macs), 0);
+    vport_bond_macs_used(first, 7, ms);
+    ck_assert_uint_eq(n_macs(1, ms), 1);
+    vport_bond_macs_forget(1);
+    vport_bond_macs_forget(3);
+    ck_assert_uint_eq(vport_bond_macs_get(1, true, ms, macs), 0);
 
     /* Not those that no machine has. */
-    vport_bond_macs_seen("b", u32_to_odp(1), eth_addr_broadcast, 0);
-    vport_bond_macs_seen("b", u32_to_odp(1), eth_addr_zero, 0);
-    ck_assert_uint_eq(vport_bond_macs_get("b", u32_to_odp(1), macs), 0);
+    vport_bond_macs_seen("b", 1, eth_addr_broadcast, 0, 0, ms);
+    vport_bond_macs_seen("b", 1, eth_addr_zero, 0, 0, ms);
+    ck_assert_uint_eq(n_macs(1, ms), 0);
 }
 END_TEST
 
@@ -803,10 +837,14 @@ translate_main(void *aux OVS_UNUSED)
             n++;
         }
         mac.ea[5] = random_range(32);
-        if (random_range(2)) {
-            vport_bond_macs_seen("bond0", entry, mac, random_range(2));
-        } else {
-            vport_bond_macs_moved_away(mac);
+        if (!random_range(4)) {
+            vport_bond_macs_moved_away(mac, random_range(2));
+        } else if (!random_range(3)) {
+            vport_bond_macs_used(mac, random_range(2), time_msec());
+        } else if (vport_bond_lookup_id("bond0", entry, &id)) {
+            uint16_t vlan = random_range(2);
+
+            vport_bond_macs_seen("bond0", id, mac, vlan, vlan, time_msec());
         }
         if (!random_range(16)) {
             ovsrcu_quiesce();
