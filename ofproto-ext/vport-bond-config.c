@@ -510,6 +510,7 @@ vport_bond_init(void)
     static const struct vport_bond_ids ids = {
         .alloc = alloc_id,
         .free = recirc_free_id,
+        .linger_ms = VPORT_BOND_LINGER_MS,
     };
     struct carrier_source source = { nic_emu_get_carrier,
                                      connectivity_seq_get() };

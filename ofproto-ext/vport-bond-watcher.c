@@ -187,7 +187,7 @@ retire_vport(struct watched_bond *bond, struct vport_bond_vport *vport)
     old->dp = bond->dp;
     old->dp->n_refs++;
     old->id = vport->id;
-    old->expires_ms = time_msec() + VPORT_BOND_LINGER_MS;
+    old->expires_ms = time_msec() + ids->linger_ms;
     ovs_list_push_back(&lingering, &old->node);
     n_old_ids++;
     free(ext);

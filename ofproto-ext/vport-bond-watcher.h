@@ -28,7 +28,9 @@
  * (vport_bond_lookup_id()) after the datapath knows it.  When the vport or the
  * bond goes, translation does not find it any more, but megaflows still name
  * it: it stays in the datapath for VPORT_BOND_LINGER_MS, in which
- * revalidation replaces them, and as long as a NIC uses it.  Before its owner
+ * revalidation replaces them, and as long as a NIC uses it.  (OVS says that a
+ * revalidation has ended to the bridge's own threads only.  One that takes
+ * longer than 2 s makes OVS lower the number of megaflows.)  Before its owner
  * goes (vport_bond_watcher_release()) it ends at once.
  *
  * Threads
@@ -51,8 +53,9 @@ struct dp_packet;
 struct smap;
 struct vport_bond_state;
 
-/* How long an id that nobody should use any more stays in the datapath. */
-#define VPORT_BOND_LINGER_MS 2000
+/* How long an id that nobody should use any more stays in the datapath:
+ * several times what the slowest revalidation takes. */
+#define VPORT_BOND_LINGER_MS 30000
 
 /* The name of the vport that stands for packets of no port: packet-outs from
  * the controller, OVS's own. */
@@ -81,6 +84,9 @@ struct vport_bond_ids {
     /* Allocates and frees ids.  'owner' is what the bond belongs to. */
     uint32_t (*alloc)(const void *owner);
     void (*free)(uint32_t id);
+
+    /* VPORT_BOND_LINGER_MS, less in tests. */
+    int linger_ms;
 };
 
 /* Starts the thread.  'sources' are sources of carrier beside the kernel. */

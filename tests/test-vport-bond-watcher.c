@@ -171,7 +171,7 @@ free_id(uint32_t id)
     n_ids--;
 }
 
-static const struct vport_bond_ids fake_ids = { alloc_id, free_id };
+static const struct vport_bond_ids fake_ids = { alloc_id, free_id, 500 };
 
 /* Carrier. */
 
