@@ -61,6 +61,7 @@ EXTRA_DIST += \
 TESTS += tests/check-semantics.py tests/twin.sh
 EXTRA_DIST += \
 	tests/check-semantics.py \
+	tests/many-conns.py \
 	tests/twin.sh \
 	tests/twin/chains.py \
 	tests/twin/compare.py \
@@ -198,8 +199,10 @@ check-autotest: tests/testsuite $(autotest_programs)
 	$(SHELL) tests/testsuite -C tests AUTOTEST_PATH='$(autotest_path)' \
 		$(TESTSUITE_JOBS) $(TESTSUITEFLAGS)
 
-check-long: $(autotest_programs)
+check-long: tests/testsuite $(autotest_programs)
 	$(TESTS_ENVIRONMENT) TWIN_SECONDS=3600 $(srcdir)/tests/twin.sh
+	$(SHELL) tests/testsuite -C tests AUTOTEST_PATH='$(autotest_path)' \
+		HANDOFF_MANY_CONNS=100000 -d -k many-conns
 
 # Builds once more, in mutants/, with the deliberate defects of mutants.list,
 # and shows that the tests notice each of them.  In a tree with
