@@ -135,7 +135,9 @@ bond_use_lb_output_action(const struct bond *bond)
 }
 
 /* Returns the member that stands for 'bond' in translation: always the same
- * one, whatever its state. */
+ * one, whatever its state.  What OVS asks of the output port while it
+ * translates (its OpenFlow configuration, STP, RSTP, QoS) it asks of this one
+ * for all. */
 static void *
 representative(const struct bond *bond)
 {
