@@ -12,6 +12,8 @@ ofproto_ext_libvport_bond_la_SOURCES = \
 	ofproto-ext/vport-bond-state.h \
 	ofproto-ext/vport-bond-status.c \
 	ofproto-ext/vport-bond-status.h \
+	ofproto-ext/vport-bond-update.c \
+	ofproto-ext/vport-bond-update.h \
 	ofproto-ext/vport-bond-watcher.c \
 	ofproto-ext/vport-bond-watcher.h \
 	ofproto-ext/vport-bond.c \

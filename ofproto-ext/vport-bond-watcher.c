@@ -32,24 +32,14 @@
 #include "vport-bond-binding.h"
 #include "vport-bond-macs.h"
 #include "vport-bond-state.h"
+#include "vport-bond-update.h"
 
 VLOG_DEFINE_THIS_MODULE(vport_bond);
 
 COVERAGE_DEFINE(vport_bond_move);
-COVERAGE_DEFINE(vport_bond_announce);
 
 /* When the datapath refused, it is tried again after this time. */
 #define RETRY_MS 1000
-
-/* A datapath.  Created by the main thread, freed by the watcher's. */
-struct dp {
-    struct ovs_list node;           /* In 'dps', or a list of those to free. */
-    char *type;
-    char *name;
-    unsigned int n_refs OVS_GUARDED_BY(mutex); /* Bonds, and ids that linger
-                                                * or are to be deleted. */
-    void *handle;                   /* The watcher's thread only. */
-};
 
 /* What the model's vports carry in 'aux'. */
 struct vport_ext {
@@ -64,7 +54,7 @@ BUILD_ASSERT_DECL(!offsetof(struct vport_ext, outcome));
 struct watched_bond {
     struct hmap_node node;          /* In 'bonds', by name. */
     const void *owner;
-    struct dp *dp;
+    struct vport_bond_dp *dp;
     struct vport_bond *model;
     bool seen;                      /* In the configuration being applied. */
     bool members_changed;           /* Since the watcher's thread looked. */
@@ -74,7 +64,7 @@ struct watched_bond {
 struct old_id {
     struct ovs_list node;
     const void *owner;
-    struct dp *dp;
+    struct vport_bond_dp *dp;
     uint32_t id;
     long long int expires_ms;
 };
@@ -139,11 +129,11 @@ bond_find(const char *name)
     return NULL;
 }
 
-static struct dp *
+static struct vport_bond_dp *
 dp_ref(const char *type, const char *name)
     OVS_REQUIRES(mutex)
 {
-    struct dp *dp;
+    struct vport_bond_dp *dp;
 
     LIST_FOR_EACH (dp, node, &dps) {
         if (!strcmp(dp->type, type) && !strcmp(dp->name, name)) {
@@ -609,33 +599,6 @@ vport_bond_watcher_move(const char *vport_name, const char *uplink_name)
 
 /* The watcher's thread. */
 
-/* Where an id is to lead, and what is to be told about it. */
-struct update {
-    struct dp *dp;
-    char *bond;
-    char *vport;
-    odp_port_t entry;
-    uint32_t id;
-    odp_port_t port;                /* ODPP_NONE: nowhere. */
-    odp_port_t *members;
-    size_t n_members;
-    bool members_only;              /* It leads where it led before. */
-    bool announce;
-    struct eth_addr attached_mac;
-    uint16_t vlan;
-
-    /* Results. */
-    int error;
-    long long int done_usec;
-    unsigned int n_macs;
-};
-
-struct updates {
-    struct watched_bond *bond;      /* Whose changes are being taken. */
-    struct update *array;
-    size_t n, allocated;
-};
-
 /* When the event that is being handled was noticed. */
 static long long int event_usec;
 
@@ -740,18 +703,13 @@ static void
 take_change(struct vport_bond_vport *vport, void *updates_)
     OVS_NO_THREAD_SAFETY_ANALYSIS
 {
-    struct updates *updates = updates_;
+    struct vport_bond_updates *updates = updates_;
     struct watched_bond *bond = updates->bond;
     struct vport_ext *ext = vport->aux;
     struct vport_bond_uplink *uplink;
-    struct update *u;
+    struct vport_bond_update *u;
 
-    if (updates->n >= updates->allocated) {
-        updates->array = x2nrealloc(updates->array, &updates->allocated,
-                                    sizeof *updates->array);
-    }
-    u = &updates->array[updates->n++];
-    memset(u, 0, sizeof *u);
+    u = vport_bond_updates_add(updates);
     u->dp = bond->dp;
     u->bond = xstrdup(bond->model->name);
     u->vport = xstrdup(vport->name);
@@ -770,7 +728,7 @@ take_change(struct vport_bond_vport *vport, void *updates_)
 
 /* Takes all vports of 'bond' that did not change otherwise. */
 static void
-take_members(struct watched_bond *bond, struct updates *updates)
+take_members(struct watched_bond *bond, struct vport_bond_updates *updates)
     OVS_REQUIRES(mutex)
 {
     struct vport_bond_vport *vport;
@@ -784,90 +742,10 @@ take_members(struct watched_bond *bond, struct updates *updates)
     bond->members_changed = false;
 }
 
-static bool
-should_announce(const struct update *u)
-{
-    return (u->announce && !u->members_only && !u->error
-            && u->port != ODPP_NONE);
-}
-
-/* Sends learning packets for 'u', which has moved. */
-static void
-announce(struct update *u)
-{
-    struct vport_bond_mac macs[VPORT_BOND_MACS_MAX];
-    size_t n = vport_bond_macs_get(u->id, false, time_msec(), macs);
-
-    if (!n && !eth_addr_is_zero(u->attached_mac)) {
-        macs[0].mac = u->attached_mac;
-        macs[0].vlan = u->vlan;
-        n = 1;
-    } else if (!n) {
-        n = vport_bond_macs_get(u->id, true, time_msec(), macs);
-    }
-    for (size_t i = 0; i < n; i++) {
-        struct dp_packet *packet = dp_packet_new(0);
-
-        vport_bond_macs_announced(macs[i].mac);
-        compose_rarp(packet, macs[i].mac);
-        if (macs[i].vlan) {
-            eth_push_vlan(packet, htons(ETH_TYPE_VLAN), htons(macs[i].vlan));
-        }
-        if (!dp_class->send(u->dp->handle, u->port, packet)) {
-            u->n_macs++;
-            COVERAGE_INC(vport_bond_announce);
-        }
-        dp_packet_delete(packet);
-    }
-}
-
-/* Brings about 'updates' in datapaths and NICs. */
-static void
-apply(struct updates *updates)
-{
-    static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(60, 60);
-
-    for (size_t i = 0; i < updates->n; i++) {
-        struct update *u = &updates->array[i];
-
-        if (u->members_only) {
-            egress_set(u->id, u->dp->type, u->port, u->members,
-                       u->n_members);
-            continue;
-        }
-        if (!u->dp->handle) {
-            u->dp->handle = dp_class->open(u->dp->type, u->dp->name);
-        }
-        u->error = (u->dp->handle
-                    ? dp_class->set(u->dp->handle, u->id, u->port)
-                    : ENODEV);
-        egress_set(u->id, u->dp->type, u->port, u->members, u->n_members);
-        u->done_usec = time_usec();
-        if (u->error) {
-            VLOG_WARN_RL(&rl, "bond %s: datapath %s@%s refused to move "
-                         "vport %s (%s)", u->bond, u->dp->type, u->dp->name,
-                         u->vport, ovs_strerror(u->error));
-        }
-    }
-}
-
-/* Announces the vports that have moved. */
-static void
-announce_all(struct updates *updates)
-{
-    for (size_t i = 0; i < updates->n; i++) {
-        struct update *u = &updates->array[i];
-
-        if (should_announce(u)) {
-            announce(u);
-        }
-    }
-}
-
 /* Notes that 'vport' of 'bond' has moved, as 'u' says. */
 static void
 note_move(const struct watched_bond *bond, struct vport_bond_vport *vport,
-          const struct update *u)
+          const struct vport_bond_update *u)
 {
     static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(600, 600);
     struct vport_ext *ext = vport->aux;
@@ -883,7 +761,7 @@ note_move(const struct watched_bond *bond, struct vport_bond_vport *vport,
 /* Returns the vport that 'u' is about and stores its bond in '*bondp', or
  * returns null if it is gone. */
 static struct vport_bond_vport *
-updated_vport(const struct update *u, struct watched_bond **bondp)
+updated_vport(const struct vport_bond_update *u, struct watched_bond **bondp)
     OVS_REQUIRES(mutex)
 {
     struct vport_bond_vport *vport;
@@ -896,13 +774,13 @@ updated_vport(const struct update *u, struct watched_bond **bondp)
 /* Notes what became of 'updates'.  Returns true if any of them must be tried
  * again. */
 static bool
-note_results(struct updates *updates)
+note_results(struct vport_bond_updates *updates)
     OVS_REQUIRES(mutex)
 {
     bool retry = false;
 
     for (size_t i = 0; i < updates->n; i++) {
-        struct update *u = &updates->array[i];
+        struct vport_bond_update *u = &updates->array[i];
         struct watched_bond *bond;
         struct vport_bond_vport *vport = updated_vport(u, &bond);
 
@@ -926,15 +804,15 @@ note_results(struct updates *updates)
 
 /* Notes which vports were announced. */
 static void
-note_announcements(const struct updates *updates)
+note_announcements(const struct vport_bond_updates *updates)
     OVS_REQUIRES(mutex)
 {
     for (size_t i = 0; i < updates->n; i++) {
-        const struct update *u = &updates->array[i];
+        const struct vport_bond_update *u = &updates->array[i];
         struct watched_bond *bond;
         struct vport_bond_vport *vport = updated_vport(u, &bond);
 
-        if (vport && should_announce(u)) {
+        if (vport && vport_bond_update_announces(u)) {
             struct vport_ext *ext = vport->aux;
 
             ext->outcome.n_macs = u->n_macs;
@@ -945,23 +823,12 @@ note_announcements(const struct updates *updates)
     }
 }
 
-static void
-updates_destroy(struct updates *updates)
-{
-    for (size_t i = 0; i < updates->n; i++) {
-        free(updates->array[i].bond);
-        free(updates->array[i].vport);
-        free(updates->array[i].members);
-    }
-    free(updates->array);
-}
-
 /* Makes datapaths forget the ids in 'dels' and closes those in 'unused'. */
 static void
 clean_up(struct ovs_list *dels, struct ovs_list *unused)
 {
     struct old_id *old;
-    struct dp *dp;
+    struct vport_bond_dp *dp;
 
     LIST_FOR_EACH (old, node, dels) {
         egress_remove(old->id);
@@ -1004,24 +871,11 @@ take_list(struct ovs_list *to, struct ovs_list *from)
     }
 }
 
-/* Returns true if some vport leads elsewhere now.  What failed is tried again,
- * and must not wake this thread up for that. */
-static bool
-any_done(const struct updates *updates)
-{
-    for (size_t i = 0; i < updates->n; i++) {
-        if (!updates->array[i].error) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* One round.  Returns when the next one is due at the latest. */
 static long long int
 step(struct shash *watched)
 {
-    struct updates updates = { .array = NULL };
+    struct vport_bond_updates updates = { .array = NULL };
     long long int wake_ms = LLONG_MAX;
     struct ovs_list unused, dels;
     struct watched_bond *bond;
@@ -1051,13 +905,13 @@ step(struct shash *watched)
     take_list(&dels, &to_delete);
     ovs_mutex_unlock(&mutex);
 
-    apply(&updates);
+    vport_bond_updates_apply(&updates, dp_class);
     if (egress_refresh()) {
         wake_ms = MIN(wake_ms, time_msec() + EGRESS_RETRY_MS);
     }
     ovs_list_init(&unused);
     clean_up(&dels, &unused);
-    if (any_done(&updates)) {
+    if (vport_bond_updates_any_done(&updates)) {
         status_changed();
     }
 
@@ -1072,12 +926,12 @@ step(struct shash *watched)
 
     /* Everybody moves before anybody is announced, and nobody waits for
      * that. */
-    announce_all(&updates);
+    vport_bond_updates_announce(&updates, dp_class);
     ovs_mutex_lock(&mutex);
     note_announcements(&updates);
     ovs_mutex_unlock(&mutex);
 
-    updates_destroy(&updates);
+    vport_bond_updates_destroy(&updates);
     return wake_ms;
 }
 

@@ -260,8 +260,8 @@ START_TEST(test_reset)
 }
 END_TEST
 
-/* A NIC that does nothing: what it is told completes when the test says so, and
- * updates fail with 'fake_error'. */
+/* A NIC that does nothing: what it is told completes when the test says so,
+ * and updates fail with 'fake_error'. */
 
 static int fake_error;
 

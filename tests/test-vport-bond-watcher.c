@@ -178,14 +178,18 @@ static const struct vport_bond_ids fake_ids = { alloc_id, free_id, 500 };
 static atomic_bool carriers[N_UPLINKS];
 static struct seq *carrier_seq;
 
-/* If nonnull, called when the carrier of p1 is asked for. */
-static void (*p1_hook)(void);
+/* If true, wait_for_p2() is called when the carrier of p1 is asked for. */
+static atomic_bool hook_set;
+static void wait_for_p2(void);
 
 static bool
 get_carrier(const char *name, bool *carrier)
 {
-    if (p1_hook && !strcmp(name, "p1")) {
-        p1_hook();
+    bool hooked;
+
+    atomic_read(&hook_set, &hooked);
+    if (hooked && !strcmp(name, "p1")) {
+        wait_for_p2();
     }
     if (name[0] == 'p') {
         atomic_read(&carriers[name[1] - '0'], carrier);
@@ -470,7 +474,7 @@ wait_for_p2(void)
         poll_timer_wait(1);
         poll_block();
     }
-    p1_hook = NULL;
+    atomic_store(&hook_set, false);
 }
 
 static void *
@@ -501,7 +505,7 @@ START_TEST(test_down_from_the_start)
     vport_bond_watcher_configure(&config, 1);
     set_carrier(2, false);
     atomic_store(&hook_runs, false);
-    p1_hook = wait_for_p2;
+    atomic_store(&hook_set, true);
     thread = ovs_thread_create("late", add_p2, &late);
     config.n_uplinks = 2;
     vport_bond_watcher_configure(&config, 1);
