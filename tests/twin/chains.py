@@ -381,6 +381,19 @@ class Chain:
             element.change(header)
             self.headers.append(header)
 
+    def rows(self):
+        """Returns the scenarios of features.py whose row all connections use,
+        in both directions."""
+        ip = "IPv6" if self.family.ipv6 else "IPv4"
+        found = {"carried: %s TCP and UDP" % ip}
+        for element in self.elements:
+            if isinstance(element, Zone) and element.nat:
+                name = "SNAT" if element.nat == "src" else "DNAT"
+                found.add("carried: " + "IPv6 " * self.family.ipv6 + name)
+        if self.n_zones > 1:
+            found.add("carried: two zones")
+        return sorted(found)
+
     def changes(self, what):
         return any(what in element.changes for element in self.elements)
 

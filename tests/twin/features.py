@@ -45,6 +45,7 @@ class Feature(Case):
         self.zone_base = 1
         self.reassemble = True
         self.flows = flows
+        self.conns = list(conns)
         for conn in list(conns) + list(software):
             self.phases[1] += conn.handshake()
             for phase in CARRIED_PHASES:
@@ -53,6 +54,11 @@ class Feature(Case):
         n = 4 * len(conns) * len(CARRIED_PHASES)
         self.carry = {mode: n for mode in modes} if n else {}
         self.in_software = row.startswith("software") and not conns
+
+    def to_dict(self):
+        plain = super().to_dict()
+        plain.pop("conns", None)
+        return plain
 
     def close(self, *conns):
         """Ends TCP connections, after they have sent in all phases."""

@@ -41,12 +41,12 @@ def ip_bytes(ip):
 
 
 def checksum(data):
-    """Returns the Internet checksum of 'data', as a number."""
+    """The Internet checksum of 'data'."""
     if len(data) % 2:
         data += b"\0"
-    total = sum(struct.unpack("!%dH" % (len(data) // 2), data))
-    while total >> 16:
-        total = (total & 0xffff) + (total >> 16)
+    number = int.from_bytes(data, "big")
+    # The ones' complement sum of 16-bit words; zero only of nothing.
+    total = number % 0xffff or (0xffff if number else 0)
     return total ^ 0xffff
 
 
@@ -223,6 +223,22 @@ def ident(frame):
     if eth_type == ETH_TYPE_IPV6 and len(frame) >= at + 4:
         return struct.unpack("!I", frame[at:at + 4])[0] & 0xfffff
     return None
+
+
+def stream(frame):
+    """Returns what packets of the same stream have in common: addresses,
+    protocol and ports, as far as the frame has them."""
+    eth_type, at = l3(frame)
+    if eth_type == ETH_TYPE_IP and len(frame) >= at + 20:
+        l4 = at + (frame[at] & 15) * 4
+        addresses, proto = frame[at + 12:at + 20], frame[at + 9]
+    elif eth_type == ETH_TYPE_IPV6 and len(frame) >= at + 40:
+        l4 = at + 40
+        addresses, proto = frame[at + 8:at + 40], frame[at + 6]
+    else:
+        return b"%d" % eth_type + frame[:12]
+    ports = frame[l4:l4 + 4] if proto in (PROTO_TCP, PROTO_UDP) else b""
+    return addresses + bytes([proto]) + ports
 
 
 def flow_text(proto, src, dst, l4):

@@ -3,21 +3,24 @@
 
 Up to as many cases as a switch has slots run together: a *round*.  All
 switches do the same phase at the same time; within a phase they are
-independent of each other.  Packets of different cases are injected in turn,
-those of one case strictly one after the other.
+independent of each other.  Packets of different sequences are injected in
+turn, those of one sequence strictly one after the other; see scenario.py.
 """
 
 import collections
 import concurrent.futures
-import time
 
 import compare
 import scenario
 import vswitchd
 
-# How long statistics and judgements may take to be at rest, in seconds.
-REST_TIMEOUT = 8
-POLL_INTERVAL = .15
+# How long statistics and judgements may take to be at rest.
+REST_TIMEOUT_MS = 8000
+POLL_INTERVAL_MS = 200
+
+# In so many turns of packets the time passes once, so that NICs get on with
+# what they do.
+TURNS_PER_STEP = 6
 
 
 class Result:
@@ -26,10 +29,14 @@ class Result:
     def __init__(self, case, labels):
         self.case = case
         self.reports = {label: compare.Report() for label in labels}
-        # Packets that the NIC carried, by Connection.key(): a dictionary for
-        # each switch.
+        # Packets of both directions that the NIC carried, by Connection.key():
+        # a dictionary for each switch.
         self.carried = {label: {} for label in labels}
         self.reasons = {label: {} for label in labels}
+
+    def n_carried(self, label):
+        """Returns how many packets the NIC of switch 'label' carried."""
+        return sum(map(sum, self.carried[label].values()))
 
     def failed(self):
         return any(report.all() for report in self.reports.values())
@@ -66,8 +73,9 @@ class Runner:
         """Runs 'cases', at most one per slot, and returns a list of
         Results.  'quick' stops at the first difference in output, and does
         not look at anything else then."""
-        started = time.monotonic()
         slots = list(enumerate(cases))
+        self.align()
+        self.started_ms = self.stock.now_ms
         results = [Result(case, [s.label for s in self.others])
                    for case in cases]
         # A NIC that resets forgets what it has counted.
@@ -85,9 +93,10 @@ class Runner:
             self.each(lambda switch: end_phase(switch, slots, phase))
             if phase == scenario.JUDGE_PHASE:
                 self.each(wait_for_judgement, self.others)
+            self.align()
         self.compare_outputs(slots, results)
         if not (quick and all(r.failed() for r in results)):
-            self.wait_for_rest(slots, results, started, lossy)
+            self.wait_for_rest(slots, results, lossy)
         self.each(lambda switch: clean_up(switch, slots))
         for slot, case in slots:
             for result in results[slot].reports.values():
@@ -97,6 +106,12 @@ class Runner:
                     result.uncounted = 1
                     result.stats = []
         return results
+
+    def align(self):
+        """Makes it the same time for all."""
+        latest = max(switch.now_ms for switch in self.switches)
+        self.each(lambda switch: switch.warp(latest - switch.now_ms),
+                  [s for s in self.switches if s.now_ms < latest])
 
     # Comparing.
 
@@ -159,18 +174,18 @@ class Runner:
         todo = {switch.label: {slot for slot, case in slots
                                if self.stats_count(case, switch.label)}
                 for switch in self.others}
-        deadline = time.monotonic() + REST_TIMEOUT
-        while any(todo.values()) and time.monotonic() < deadline:
+        for _ in range(0, REST_TIMEOUT_MS, POLL_INTERVAL_MS):
             self.each(lambda switch: switch.revalidate())
             self.compare_stats(todo, results)
-            self.pause(todo)
+            if not any(todo.values()):
+                break
+            self.pause()
         for slot, _ in slots:
             for report in results[slot].reports.values():
                 report.stats = []
 
-    def wait_for_rest(self, slots, results, started, lossy):
+    def wait_for_rest(self, slots, results, lossy):
         """Waits until conntrack and, unless 'lossy', statistics are equal."""
-        seconds = time.monotonic() - started
         stats = {switch.label: {slot for slot, case in slots
                                 if not lossy
                                 and self.stats_count(case, switch.label)}
@@ -178,17 +193,15 @@ class Runner:
         entries = {switch.label: {slot for slot, _ in slots}
                    for switch in self.others}
         equal = {label: set(slots) for label, slots in stats.items()}
-        deadline = time.monotonic() + REST_TIMEOUT
-        while True:
-            late = time.monotonic() > deadline
+        for _ in range(0, REST_TIMEOUT_MS, POLL_INTERVAL_MS):
             if any(entries.values()):
-                self.compare_entries(entries, results, seconds)
+                self.compare_entries(entries, results)
             if any(stats.values()):
                 self.each(lambda switch: switch.revalidate())
                 self.compare_stats(stats, results)
-            if late or not (any(entries.values()) or any(stats.values())):
+            if not (any(entries.values()) or any(stats.values())):
                 break
-            self.pause(stats)
+            self.pause()
 
         self.wait_for_counts(slots, results)
 
@@ -214,13 +227,16 @@ class Runner:
         return case.compare_stats and (label not in self.nic_labels
                                        or not compare.permits(case))
 
-    @staticmethod
-    def pause(todo):
-        """Nothing tells when counters come to rest."""
-        if any(todo.values()):
-            time.sleep(POLL_INTERVAL)
+    def pause(self):
+        """Lets NICs tell what they have counted."""
+        def go_on(switch):
+            switch.warp(POLL_INTERVAL_MS)
+            switch.sync_nic()
+        self.each(go_on)
+        self.align()
 
-    def compare_entries(self, todo, results, seconds):
+    def compare_entries(self, todo, results):
+        self.align()
         dumps = self.each(lambda switch: compare.parse_conntrack(
             switch.conntrack()))
         stock = dumps[self.stock.label]
@@ -231,7 +247,8 @@ class Runner:
                 report.conntrack = []
                 for zone in results[slot].case.zones(slot):
                     compare.compare_conntrack(
-                        zone, stock, dumps[switch.label], seconds,
+                        zone, stock, dumps[switch.label],
+                        (switch.now_ms - self.started_ms) / 1000,
                         switch.nic is not None, report)
                 if not report.conntrack:
                     slots.remove(slot)
@@ -243,15 +260,14 @@ class Runner:
         later than what it tells of rules: waits while less is known than a
         case says."""
         self.each(self.note_carried(slots, results), self.others)
-        deadline = time.monotonic() + REST_TIMEOUT
-        while time.monotonic() < deadline:
+        for _ in range(0, REST_TIMEOUT_MS, POLL_INTERVAL_MS):
             short = [s for s in self.others if s.label.endswith("-typical")
-                     and any(sum(results[slot].carried[s.label].values())
+                     and any(results[slot].n_carried(s.label)
                              < case.carry.get(s.mode, 0)
                              for slot, case in slots)]
             if not short:
                 break
-            time.sleep(POLL_INTERVAL)
+            self.pause()
             self.each(self.note_carried(slots, results, False), short)
 
     @staticmethod
@@ -262,21 +278,22 @@ class Runner:
         def note(switch):
             by_zone = {zone: results[slot] for slot, case in slots
                        for zone in case.zones(slot)}
-            carried = collections.defaultdict(int)
+            carried = collections.defaultdict(lambda: [0, 0])
             for conn in switch.connections():
                 result = by_zone.get(conn["zone"])
                 if result is None:
                     continue
-                for direction in ("orig", "reply"):
+                for d, direction in enumerate(("orig", "reply")):
                     n = conn[direction]["nic_packets"]
                     reason = conn[direction]["reason"]
-                    carried[result, connection_key(conn)] += n
+                    carried[result, connection_key(conn)][d] += n
                     reasons = result.reasons[switch.label]
                     if not n and with_reasons:
                         reasons[reason] = reasons.get(reason, 0) + 1
             for (result, key), n in carried.items():
                 seen = result.carried[switch.label]
-                seen[key] = max(seen.get(key, 0), n)
+                seen[key] = [max(a, b) for a, b
+                             in zip(n, seen.get(key, (0, 0)))]
         return note
 
 
@@ -338,27 +355,85 @@ def clean_up(switch, slots):
             control(switch, slot, case, op["event"])
 
 
+# So many packets of one sequence that enter by the same port are injected at
+# once.
+MAX_RUN = 6
+
+
+class Sequences:
+    """What is left to do of a phase, by sequence."""
+
+    def __init__(self, slots, phase):
+        self.slots = dict(slots)
+        self.left = {}
+        self.last = {}
+        for slot, case in slots:
+            for op in case.phases[phase]:
+                where = self.last if op.get("last") else self.left
+                where.setdefault((slot, op.get("conn")), []).append(op)
+        for ops in list(self.left.values()) + list(self.last.values()):
+            ops.reverse()
+
+    def take(self):
+        """Returns what to do at once: a list of pairs (slot, event), and
+        a dictionary from (slot, port) to lists of frames."""
+        if not self.left:
+            self.left, self.last = self.last, {}
+        if all(self.at(key, "gather") for key in self.left):
+            for ops in self.left.values():
+                ops.pop()
+        events, queues = [], {}
+        for key, ops in list(self.left.items()):
+            if ops and "event" in ops[-1]:
+                if not self.at(key, "gather"):
+                    events.append((key[0], ops.pop()["event"]))
+            elif ops:
+                self.take_packets(key, ops, queues)
+            if not ops:
+                del self.left[key]
+        return events, queues
+
+    def at(self, key, verb):
+        ops = self.left[key]
+        return ops and ops[-1].get("event") == [verb]
+
+    @staticmethod
+    def take_packets(key, ops, queues):
+        port = ops[-1]["port"]
+        queue = queues.setdefault((key[0], port), [])
+        for _ in range(MAX_RUN):
+            if (not ops or ops[-1].get("port") != port
+                    or len(queue) >= vswitchd.MAX_QUEUE):
+                break
+            queue.append(ops.pop()["hex"])
+
+
 def run_phase(switch, slots, phase):
     """Runs the operations of 'phase'.  Returns the errors of injections, a
-    list per slot."""
+    list of texts per slot."""
     errors = [[] for _ in slots]
-    longest = max(len(case.phases[phase]) for _, case in slots)
-    for i in range(longest):
-        wave = []
-        for slot, case in slots:
-            if i >= len(case.phases[phase]):
-                continue
-            op = case.phases[phase][i]
-            if "event" in op:
-                control(switch, slot, case, op["event"])
+    todo = Sequences(slots, phase)
+    n_turns = 0
+    while todo.left or todo.last:
+        events, queues = todo.take()
+        settling = set()
+        for slot, event in events:
+            if event[0] == "settle":
+                case = todo.slots[slot]
+                settling.update(int(render(zone, case, slot, switch))
+                                for zone in event[1:])
             else:
-                wave.append((slot, op["port"], op["hex"]))
-        if wave:
-            for (slot, _, _), error in zip(wave, switch.inject(wave)):
-                if error:
-                    errors[slot].append(error.replace(
-                        switch.bridge(slot), "bridge").strip())
-    return errors
+                control(switch, slot, todo.slots[slot], event)
+        if settling and switch.nic is not None:
+            switch.settle(settling)
+        n_turns += 1
+        if not n_turns % TURNS_PER_STEP:
+            switch.warp(vswitchd.SHORT_STEP_MS)
+        if queues:
+            for (slot, port), error in switch.inject(queues).items():
+                errors[slot].append("%s: %s" % (port, error.replace(
+                    switch.bridge(slot), "bridge").strip()))
+    return [sorted(set(texts)) for texts in errors]
 
 
 def changes_flows(case, phase):
@@ -384,17 +459,18 @@ def drain(switch):
         return
     period_ms = max([nic["stats_period_ms"] for nic in switch.show()["nics"]],
                     default=0)
-    time.sleep(period_ms / 1000 + 1)
+    switch.warp(int(period_ms) + 1000)
+    switch.sync_nic()
     switch.revalidate()
 
 
 def wait_for_judgement(switch):
     """Waits until no FIN or RST is being judged any more."""
-    deadline = time.monotonic() + REST_TIMEOUT
-    while time.monotonic() < deadline:
+    for _ in range(0, REST_TIMEOUT_MS, POLL_INTERVAL_MS):
         states = {conn["state"] for conn in switch.connections()}
         if not states & {"judging", "withdrawing"}:
             return
-        time.sleep(POLL_INTERVAL)
+        switch.warp(POLL_INTERVAL_MS)
+        switch.sync_nic()
     raise vswitchd.SwitchError("%s: connections are still being judged"
                                % switch.label)

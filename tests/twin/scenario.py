@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Test cases: a pipeline, and a script of packets and control events.
 
-A case is a grid of N_PHASES phases.  A phase is a list of operations that are
-carried out one after the other, and then a list of control events after which
-the switches are given time to follow, because packets that come while they do
-may be treated by the old rules (permitted difference 2).  All cases have the
-same grid, so that many can run at once in lockstep.
+A case is a grid of N_PHASES phases.  A phase is a list of operations, and then
+a list of control events after which the switches are given time to follow,
+because packets that come while they do may be treated by the old rules
+(permitted difference 2).  All cases have the same grid, so that many can run
+at once in lockstep.
+
+The operations of a phase that have the same 'conn', usually those of one
+connection, are a sequence, carried out one after the other.  Sequences are
+carried out at the same time.  Those that do not have it are one, too.
 
 After phase SETTLE_PHASE statistics are compared before the control events:
 what was counted before a change of the flow table must not be credited to the
@@ -20,7 +24,8 @@ Operations and events
         A packet.  'permit' is the number of a permitted difference that may
         let it through although stock would not; absent otherwise.
 
-    {"event": [VERB, ARG...]}
+    {"event": [VERB, ARG...], "last": true}
+        'last' are those that wait for all other operations of the phase.
         flow CHANGE...          changes of the flow table
         flush-conntrack ARG...  dpctl/flush-conntrack
         del-port PORT, add-port PORT
@@ -28,6 +33,8 @@ Operations and events
         nic COMMAND ARG...      nic-emu/COMMAND emu0 ARG...
         ct-offload COMMAND      ct-offload/COMMAND
         revalidate              revalidation at once, also in stock
+        gather                  waits for all other sequences, until they
+                                gather, too, or are through
         settle ZONE...          waits until the rules of connections that see
                                 a FIN or RST are out of the NIC: what follows
                                 is seen by the software, and judges it
@@ -39,7 +46,9 @@ in which the case runs, "{zone2}" and "{zone3}" for others that it has if it
 says so ('n_zones'), and "{bridge}" for the bridge.
 """
 
+import hashlib
 import ipaddress
+import json
 import random
 
 import packets as pk
@@ -66,6 +75,11 @@ class Case:
         self.features = set()
         # Features of single connections, by Connection.key().
         self.conn_features = {}
+        # Connections with a script of their own, by 'conn' of its operations:
+        # 'keys', what Connection.key() is in all zones, and 'rows', the
+        # scenarios of features.py whose row in doc/semantics.md all its
+        # packets of a direction ("orig", "reply" or "any") use.
+        self.lives = {}
         self.flows = []
         self.zone_base = 0
         self.phases = [[] for _ in range(N_PHASES)]
@@ -112,6 +126,21 @@ class Case:
         return any(op["event"][:len(words)] == list(words)
                    for ops in self.phases + self.ends
                    for op in ops if "event" in op)
+
+    def digests(self):
+        """Returns what tells the scripts of connections from each other, by
+        key of 'lives': pipeline, packets and events."""
+        common = hashlib.sha256(json.dumps(
+            [self.flows, self.setup, self.ends]
+            + [op["event"] for ops in self.phases for op in ops
+               if "event" in op]).encode())
+        found = {conn: common.copy() for conn in self.lives}
+        for i, ops in enumerate(self.phases):
+            for op in ops:
+                if "hex" in op and str(op.get("conn")) in found:
+                    found[str(op["conn"])].update(("%d %s %s;" % (
+                        i, op["port"], op["hex"])).encode())
+        return {conn: digest.digest() for conn, digest in found.items()}
 
     def n_packets(self):
         return sum("hex" in op for ops in self.phases for op in ops)
@@ -375,6 +404,9 @@ def firewall(hosts, zone="{zone}", style="ip", trusted=TRUSTED):
 class Generator:
     """A random case from a seed."""
 
+    # What packets may have that differ from others of their connection.
+    odd_tos = (0, 1, 3, 32, 184)
+
     def __init__(self, seed):
         self.rng = random.Random(seed)
         self.case = Case("seed %d" % seed)
@@ -412,21 +444,30 @@ class Generator:
         if self.normal:
             self.learn()
         self.conns = [self.make_connection(i)
-                      for i in range(rng.randrange(1, 6))]
+                      for i in range(rng.randrange(16, 25))]
         for phase in range(1, N_PHASES):
-            scripts = [conn.run(phase) for conn in self.conns]
+            ops = [dict(op, conn=i) for i, conn in enumerate(self.conns)
+                   for op in conn.run(phase) + self.last_packets(phase, conn)]
             self.current = None
-            if phase >= 2:
-                scripts += [[op] for op in self.events(phase)]
-            case.phases[phase] = (self.riffle(scripts)
-                                  + self.last_packets(phase))
-            if {"event": HOLD} in case.phases[phase]:
-                case.phases[phase].append({"event": RELEASE})
+            events = self.events(phase) if phase >= 2 else []
+            for event in events:
+                # When some connection has come so far.
+                ops.insert(rng.randrange(len(ops) + 1),
+                           dict(event, conn=rng.randrange(len(self.conns))))
+            if HOLD in [event["event"] for event in events]:
+                ops.append({"event": RELEASE, "last": True})
+            case.phases[phase] = ops
             case.ends[phase] = self.end_events(phase)
-        for conn in self.conns:
+        for i, conn in enumerate(self.conns):
             for key in conn.keys():
                 case.conn_features[key] = sorted(conn.features)
+            case.lives[str(i)] = {"keys": conn.keys(),
+                                  "rows": self.rows_of(conn)}
         return case
+
+    def rows_of(self, script):
+        """Returns 'rows' of Case.lives of a connection."""
+        return {"carried: IPv4 TCP and UDP": "any"}
 
     def learn(self):
         """Tells NORMAL where hosts are."""
@@ -435,22 +476,9 @@ class Generator:
                 self.case.phases[0].append(self.writer.arp(
                     host, self.hosts[0].ip, vlan))
 
-    def last_packets(self, phase):
-        """Packets that must be the last of 'phase'."""
+    def last_packets(self, phase, script):
+        """Packets that must be the last of 'script' in 'phase'."""
         return []
-
-    def riffle(self, scripts):
-        """Merges lists at random, keeping the order of each."""
-        scripts = [list(reversed(s)) for s in scripts if s]
-        merged = []
-        while scripts:
-            script = self.rng.choice(scripts)
-            # Runs of one connection, or one packet of each in turn.
-            for _ in range(self.rng.choice((1, 1, 2, 5))):
-                if script:
-                    merged.append(script.pop())
-            scripts = [s for s in scripts if s]
-        return merged
 
     # Pipeline.
 
@@ -660,6 +688,10 @@ class Generator:
                 and "flow change: delete" not in self.case.features
                 and (self.everyone or conn.hosts[0].port in TRUSTED))
 
+    def translates(self, conn):
+        """Whether there is NAT on the way of 'conn'."""
+        return False
+
     def settle(self):
         """Events after a FIN or RST.  One for all zones: what follows must
         come before silence is taken for an answer."""
@@ -720,6 +752,7 @@ class Generator:
                 events.append({"event": ["add-port", self.removed_port]})
                 self.removed_port = None
             elif (self.blind and phase == SETTLE_PHASE
+                  and self.may_remove_ports()
                   and self.chance(.15, "port removed")):
                 self.removed_port = self.rng.choice(["vf1", "vf2", "p0",
                                                      "p1"])
@@ -732,22 +765,27 @@ class Generator:
             self._late_events = [[] for _ in range(N_PHASES)]
         return self._late_events
 
+    def may_remove_ports(self):
+        return True
+
     removed_port = None
+    # Whether conntrack was flushed.
+    flushed = False
 
     def flush_events(self, phase):
-        kind = self.rng.choice(["zone", "zone", "tuple", "all"])
+        self.flushed = True
+        # Not all: scripts that run at the same time would not know of it.
+        kind = self.rng.choice(["zone", "zone", "tuple"])
         self.uses("conntrack flush " + kind)
         if kind == "zone":
             args = ["zone={zone}"]
-        elif kind == "tuple":
+        else:
             conn = self.random_conn().conn
             args = ["zone={zone}", "ct_nw_src=%s,ct_nw_dst=%s,ct_nw_proto=%d,"
                     "ct_tp_src=%d,ct_tp_dst=%d"
                     % (*conn.addresses(0),
                        pk.PROTO_TCP if isinstance(conn, Tcp)
                        else pk.PROTO_UDP, *conn.l4_ports(0))]
-        else:
-            args = []
         return [{"event": ["flush-conntrack"] + args}]
 
     def flow_changes(self):
@@ -802,7 +840,7 @@ class ConnScript:
         if g.chance(.06, "ttl varies"):
             how["ttl"] = rng.choice([0, 1, 63, 255])
         if g.chance(.06, "tos varies"):
-            how["tos"] = rng.choice([0, 1, 3, 32, 184])
+            how["tos"] = rng.choice(g.odd_tos)
         if g.chance(.03, "padding"):
             how["pad"] = rng.choice([60, 100, 1514])
         if g.chance(.02, "other mac"):
@@ -943,6 +981,8 @@ class ConnScript:
 
 class UdpScript(ConnScript):
     proto = "udp"
+    lengths = (0, 1, 20, 100, 1400)
+    always_zero_checksum = False
 
     def __init__(self, generator, make):
         super().__init__(generator)
@@ -968,14 +1008,15 @@ class UdpScript(ConnScript):
 
     def traffic(self, phase):
         ops = []
-        for _ in range(self.rng.randrange(0, 16)):
+        for _ in range(self.rng.randrange(0, 10)):
             how = self.variation()
             # With IPv6 this is a bad checksum: permitted difference 1.
-            if (not self.conn.ipv6()
+            if self.always_zero_checksum or (
+                    not self.conn.ipv6()
                     and self.g.chance(.1, "udp without checksum")):
                 how["udp"] = {"checksum_": 0}
             d = 0 if self.one_way else self.rng.randrange(2)
-            length = self.rng.choice((0, 1, 20, 100, 1400))
+            length = self.rng.choice(self.lengths)
             op = self.conn.datagram(d, length, **how)
             ops += [op] * self.rng.choice((1, 1, 1, 1, 2))
             self.noise(ops)
@@ -1037,7 +1078,10 @@ class TcpScript(ConnScript):
                                       for d in (0, 1)))
         self.midstream = g.chance(.1, "mid-stream pickup")
         self.closing = (g.chance(.7) and rng.choice((3, 4, 4, 4, 6))) or None
+        # A new connection that NAT finds while the old one's entry goes may
+        # get another port.
         self.reuse = (self.closing == 4 and not g.blind
+                      and not g.translates(self.conn)
                       and g.chance(.8, "tuple used again"))
         self.bulk = not g.blind and g.chance(.1, "bulk")
         self.closed = False
@@ -1132,7 +1176,9 @@ class TcpScript(ConnScript):
         """A forged FIN or RST, and what proves that it is none.  With offload
         it gets through: permitted difference 5."""
         d = self.rng.randrange(2)
-        return (self.exchange(0)
+        # What settles together does not make others wait in between, for
+        # which they may not have the time.
+        return (self.exchange(0) + [{"event": ["gather"]}]
                 + [self.forged(d, permit=5)] + self.g.settle()
                 + self.exchange(d))
 
@@ -1181,11 +1227,11 @@ class TcpScript(ConnScript):
         ops = []
         if self.closed:
             return self.afterwards(phase)
-        count = rng.randrange(0, 20)
+        count = rng.randrange(0, 12)
         if self.bulk and phase in (2, 5):
             # More than OVS's MAXACKWINDOW.
             d = rng.randrange(2)
-            for _ in range(90):
+            for _ in range(60):
                 self.send(d, 1400, ops)
         for _ in range(count):
             d = rng.randrange(2)
@@ -1217,7 +1263,7 @@ class TcpScript(ConnScript):
     def close(self):
         conn, rng, g = self.conn, self.rng, self.g
         kinds = ["fin", "fin", "simultaneous", "half", "half", "one fin"]
-        if not g.blind:
+        if not g.blind and not g.flushed:
             # Stock takes a RST only at the exact sequence number.
             kinds += ["rst", "rst without ack"]
         kind = rng.choice(kinds)

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Making a failed case short.
 
-Parts of the script are left out as long as what remains still fails.  Many
-candidates run at the same time, one in each slot.
+Parts of the script are left out as long as what remains still fails: with the
+same packets, if there were packets too many or too few, as what is left of a
+TCP connection often is something else that fails.  Many candidates run at the
+same time, one in each slot.
 """
 
 import time
@@ -17,6 +19,8 @@ def shrink(runner, cases, result, seconds):
     kinds = result.kinds()
     labels = {label for label, report in result.reports.items()
               if report.all()}
+    packets = {label: report.packets
+               for label, report in result.reports.items()}
     n_slots = runner.stock.n_slots
     quick = "output" in kinds
 
@@ -28,15 +32,24 @@ def shrink(runner, cases, result, seconds):
                 break
             batch = candidates[i:i + n_slots]
             for candidate, again in zip(batch, runner.run(batch, quick)):
-                if any(again.reports[label].all() for label in labels
-                       ) and again.kinds() & kinds:
+                if again.kinds() & kinds and any(
+                        is_same(label, again.reports[label])
+                        for label in labels):
                     found.append(candidate)
         return found
+
+    def is_same(label, report):
+        return report.all() and (not packets[label]
+                                 or packets[label] & report.packets)
 
     case = result.case
     if not failing([case.copy()]):
         print("It does not fail alone, or not always: not made short.")
         return cases
+    # Usually one connection is enough.
+    single = failing([only(case, conn) for conn in case.lives])
+    if single:
+        case = min(single, key=lambda c: len(pieces(c)))
     size = 2
     while time.monotonic() < deadline:
         parts = pieces(case)
@@ -75,6 +88,15 @@ def chunks(parts, n):
     """Splits 'parts' in 'n' pieces of about the same size."""
     return [parts[len(parts) * i // n:len(parts) * (i + 1) // n]
             for i in range(n)]
+
+
+def only(case, conn):
+    """Returns a copy of 'case' with packets of connection 'conn' only."""
+    other = case.copy()
+    other.lives = {conn: case.lives[conn]}
+    other.phases = [[op for op in ops if "conn" not in op
+                     or str(op["conn"]) == conn] for ops in case.phases]
+    return other
 
 
 def without(case, parts):

@@ -3,6 +3,10 @@
 """The twin test: the same packets through stock ovs-vswitchd and through
 ours, without and with offload, must give the same results.
 
+A random script is a pipeline and a number of connections.  A case is one of
+these connections: its packets, and what happens to it.  Those with the same
+pipeline, packets and events as another one are not counted.
+
 Exit status: 0 if all cases passed, 1 if not, 77 if nothing could be run.
 """
 
@@ -11,8 +15,10 @@ import collections
 import itertools
 import json
 import os
+import pickle
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -20,6 +26,7 @@ import time
 import features
 import fixed
 import mixed
+import rows
 import runner
 import scenario
 import shrink
@@ -34,12 +41,18 @@ def parse_arguments():
     add("--seed", type=int, default=None,
         help="first seed; default: 1, with --seconds the time of day")
     add("--count", type=int, default=None,
-        help="number of random cases, of consecutive seeds; default: 200")
+        help="number of random scripts, of consecutive seeds; default: 200")
     add("--feature", action="append", default=[],
-        help="only random cases that have this feature, or another one that\n"
+        help="only random scripts that have this feature, or another one that\n"
              "is given so; reports list features")
+    add("--cases", type=int, default=None,
+        help="instead, as many as it takes for so many cases")
+    add("--jobs", type=int, default=1,
+        help="processes among which all is divided")
+    add("--job", type=int, default=None, help=argparse.SUPPRESS)
+    add("--totals", default=None, help=argparse.SUPPRESS)
     add("--seconds", type=float, default=None,
-        help="run random cases for so long")
+        help="run random scripts for so long")
     add("--replay", metavar="FILE",
         help="run the cases in FILE, as written for a failure, instead")
     add("--fixed", choices=("yes", "no", "only"), default=None,
@@ -58,7 +71,7 @@ def parse_arguments():
              "to offload, and the test must be made deterministic")
     add("--nic-seed", type=int, default=None,
         help="seed of the hostile NIC; default: the first seed")
-    add("--slots", type=int, default=24, help="cases that run at once")
+    add("--slots", type=int, default=24, help="scripts that run at once")
     add("--max-idle", type=int, default=300000,
         help="other_config:max-idle, after which OVS deletes a megaflow")
     add("--stock-bin", default=env("TWIN_STOCK_BIN"),
@@ -134,13 +147,27 @@ FLOOR_PACKETS = 1
 NEVER_CARRIED = {"icmp echo", "udp one way"}
 
 
+# In FULL_RUN cases, the NIC must have carried packets that used a row of
+# doc/semantics.md in so many of them.
+FULL_RUN = 10000
+ROW_FLOOR = 50
+
+
+def row_floor(n_cases):
+    """Returns in how many of 'n_cases' cases each row must have been used:
+    less in shorter runs, as chance has more weight there."""
+    if n_cases >= FULL_RUN:
+        return ROW_FLOOR
+    return max(0, ROW_FLOOR * n_cases // FULL_RUN - 5)
+
+
 def carried_with(feature, case, carried):
     """Returns how many packets of connections with 'feature' are in 'carried',
     by Connection.key().  What is no feature of single connections is one of
     all."""
     having = [key for key, features in case.conn_features.items()
               if feature in features]
-    return sum(n for key, n in carried.items()
+    return sum(sum(n) for key, n in carried.items()
                if key in having or not having)
 
 
@@ -152,8 +179,14 @@ class Totals:
         self.permitted = collections.Counter()
         self.uncounted = 0
         self.features = collections.defaultdict(collections.Counter)
-        self.cases_carried = collections.Counter()
         self.reasons = collections.Counter()
+        self.digests = set()
+        self.repeated = 0
+        # Cases in which the NIC carried packets, by switch, and by row and
+        # switch.
+        self.cases_carried = collections.Counter()
+        self.rows = collections.defaultdict(collections.Counter)
+        self.counters = collections.defaultdict(collections.Counter)
 
     def add(self, result):
         if result.failed():
@@ -167,33 +200,62 @@ class Totals:
                 self.permitted[number] += count
             self.reasons.update(result.reasons[label])
             carried = result.carried[label]
-            if any(carried.values()):
-                self.cases_carried[label] += 1
             for feature in result.case.features:
                 self.features[feature][label] += carried_with(
                     feature, result.case, carried)
         for feature in result.case.features:
             self.features[feature]["cases"] += 1
+        for conn, digest in result.case.digests().items():
+            if digest in self.digests:
+                self.repeated += 1
+            elif not result.failed():
+                self.digests.add(digest)
+                self.add_case(result, result.case.lives[conn])
 
-    def print(self, switches, counters):
-        labels = [s.label for s in switches if s.nic is not None]
+    def add_case(self, result, life):
+        for label, carried in result.carried.items():
+            n = [max(carried.get(key, (0, 0))[d] for key in life["keys"])
+                 for d in (0, 1)]
+            self.cases_carried[label] += any(n)
+            for row, which in life["rows"].items():
+                self.rows[row][label] += bool(
+                    {"orig": n[0], "reply": n[1], "any": sum(n)}[which])
+        for row in life["rows"]:
+            self.rows[row]["cases"] += 1
+
+    def merge(self, other):
+        """Adds those of another process."""
+        for name, value in other.__dict__.items():
+            mine = getattr(self, name)
+            if isinstance(value, set):
+                mine |= value
+            elif isinstance(value, collections.defaultdict):
+                for key, counter in value.items():
+                    mine[key].update(counter)
+            elif isinstance(value, collections.Counter):
+                mine.update(value)
+            else:
+                setattr(self, name, mine + value)
+
+    def print(self, labels):
+        n_cases = len(self.digests)
         print("\nCarried by the NIC (cases with packets carried, of %d; "
-              "packets carried, dropped, missed):"
-              % (self.passed + self.failed))
+              "packets carried, dropped, missed):" % n_cases)
         for label in labels:
-            c = counters[label]
+            c = self.counters[label]
             print("  %-16s %5d cases  %8d carried %7d dropped %8d missed"
                   % (label, self.cases_carried[label], c["carried_packets"],
                      c["dropped_packets"], c["missed_packets"]))
-        print("\nCases per feature, and packets that the NIC carried of "
+        print("\nScripts per feature, and packets that the NIC carried of "
               "connections with it:")
-        print("  %-34s %6s  %s" % ("", "cases", "  ".join(labels)))
-        for feature in sorted(self.features):
-            count = self.features[feature]
-            print("  %-34s %6d  %s" % (
-                feature, count["cases"],
-                "  ".join("%*d" % (len(label), count[label])
-                          for label in labels)))
+        self.print_table(self.features, "scripts", labels)
+        if n_cases:
+            print("\nRandom cases per row of doc/semantics.md, and those in "
+                  "which the NIC carried\npackets that used it (at least %d "
+                  "each in a run of %d cases, %d in %d):"
+                  % (ROW_FLOOR, FULL_RUN, row_floor(n_cases), n_cases))
+            self.print_table({row: self.rows[row] for row in row_names()},
+                             "cases", labels)
         print("\nWhy directions of connections were not carried: "
               + (", ".join("%s %d" % item
                            for item in self.reasons.most_common())
@@ -204,7 +266,42 @@ class Totals:
                  or "none"))
         if self.uncounted:
             print("Statistics differed, not counted as failures: %d random "
-                  "cases" % self.uncounted)
+                  "scripts" % self.uncounted)
+
+    @staticmethod
+    def print_table(rows, what, labels):
+        print("  %-44s %7s  %s" % ("", what, "  ".join(labels)))
+        for name in sorted(rows):
+            count = rows[name]
+            print("  %-44s %7d  %s" % (
+                name, count["cases"],
+                "  ".join("%*d" % (len(label), count[label])
+                          for label in labels)))
+
+    def vacuous(self, labels):
+        """Returns what proves nothing because the NIC did too little, a list
+        of texts."""
+        found = ["%s: the NIC carried nothing" % label for label in labels
+                 if not self.counters[label]["carried_packets"]]
+        for label in labels:
+            for feature, count in sorted(self.features.items()):
+                if (feature not in NEVER_CARRIED
+                        and count["cases"] >= FLOOR_CASES
+                        and count[label] < count["cases"] * FLOOR_PACKETS):
+                    found.append(
+                        "%s: the NIC carried only %d packets of connections "
+                        "with \"%s\", of %d scripts"
+                        % (label, count[label], feature, count["cases"]))
+            floor = row_floor(len(self.digests))
+            found += ["%s: the NIC carried packets that used \"%s\" in only "
+                      "%d cases instead of %d"
+                      % (label, row, self.rows[row][label], floor)
+                      for row in row_names() if self.rows[row][label] < floor]
+        return found
+
+
+def row_names():
+    return [case.name for case in rows.scenarios()]
 
 
 class Test:
@@ -216,7 +313,6 @@ class Test:
         self.kept = False
         self.switches = []
         self.n_started = 0
-        self.counters = collections.defaultdict(collections.Counter)
 
     # Switches.
 
@@ -238,7 +334,8 @@ class Test:
                 counters = switch.nic_counters()
                 for key in ("carried_packets", "dropped_packets",
                             "missed_packets"):
-                    self.counters[switch.label][key] += counters[key]
+                    self.totals.counters[switch.label][key] += (
+                        counters[key])
             try:
                 switch.stop()
                 complaints = switch.complaints()
@@ -272,30 +369,96 @@ class Test:
                          for plain in json.load(replay)]
             yield cases
             return
+        job, jobs = args.job or 0, args.jobs
         if args.fixed != "no":
             cases = fixed.cases(args.case) + features.cases(args.case)
-            for i in range(0, len(cases), n):
+            for i in range(job * n, len(cases), jobs * n):
                 yield cases[i:i + n]
             if args.fixed == "only" or args.case:
                 return
-        count = args.count or (None if args.seconds else 200)
+        count = args.count
+        if count is None and not args.seconds and not args.cases:
+            count = 200
+        if count is not None:
+            # Of those that the processes do in turn, 'n' at a time.
+            count = sum(max(min(n, count - i), 0)
+                        for i in range(job * n, count, jobs * n))
         end = time.monotonic() + (args.seconds or float("inf"))
-        random_cases = self.random_cases()
-        while time.monotonic() < end and (count is None or count > 0):
+        random_cases = self.random_cases(job, jobs, n)
+        while (time.monotonic() < end and (count is None or count > 0)
+               and (not args.cases
+                    or len(self.totals.digests) * jobs < args.cases)):
             m = n if count is None else min(n, count)
             yield list(itertools.islice(random_cases, m))
             count = None if count is None else count - m
 
-    def random_cases(self):
+    def random_cases(self, job, jobs, n):
+        """Yields the random cases of process 'job' of 'jobs', which take 'n'
+        seeds at a time in turn."""
         wanted = set(self.args.feature)
-        for seed in itertools.count(self.args.seed):
-            case = mixed.random_case(seed)
-            if not wanted or wanted & case.features:
-                yield case
+        for block in itertools.count(job, jobs):
+            for i in range(n):
+                case = mixed.random_case(self.args.seed + block * n + i)
+                if not wanted or wanted & case.features:
+                    yield case
 
     def run(self):
         """Returns the exit status."""
         started = time.monotonic()
+        if self.args.jobs > 1 and self.args.job is None:
+            self.run_jobs()
+        else:
+            self.run_rounds()
+        if self.args.totals:
+            with open(self.args.totals, "wb") as output:
+                pickle.dump(self.totals, output)
+            return 1 if self.totals.failed else 0
+        labels = [s.label for s in make_switches(self.args, self.directory)
+                  if s.nic is not None]
+        self.totals.print(labels)
+        if not (self.args.replay or self.totals.failed):
+            for text in self.totals.vacuous(labels):
+                print("FAILED: " + text)
+                self.totals.failed += 1
+        seconds = time.monotonic() - started
+        total = self.totals.passed + self.totals.failed
+        n_cases = len(self.totals.digests)
+        print("%d packets in %d scripts with %d different random cases that "
+              "passed (%d more were the same), %.0f s, %.1f cases/s"
+              % (self.totals.packets, total, n_cases, self.totals.repeated,
+                 seconds, n_cases / seconds))
+        print("%d passed, %d failed, 0 skipped"
+              % (self.totals.passed, self.totals.failed))
+        return 1 if self.totals.failed else 0
+
+    def run_jobs(self):
+        """Runs several processes, and puts together what they found."""
+        jobs = []
+        for i in range(self.args.jobs):
+            base = os.path.join(self.directory, "job%d" % i)
+            os.makedirs(base, exist_ok=True)
+            with open(base + ".txt", "wb") as output:
+                jobs.append((base, subprocess.Popen(
+                    [sys.executable] + sys.argv
+                    + ["--job", str(i), "--totals", base + ".totals",
+                       "--directory", base, "--seed", str(self.args.seed),
+                       "--fixed", self.args.fixed,
+                       "--nic-seed", str(self.args.nic_seed)],
+                    stdout=output, stderr=subprocess.STDOUT,
+                    preexec_fn=vswitchd.die_with_parent)))
+        for base, job in jobs:
+            code = job.wait()
+            with open(base + ".txt", errors="replace") as output:
+                sys.stdout.write(output.read())
+            try:
+                with open(base + ".totals", "rb") as totals:
+                    self.totals.merge(pickle.load(totals))
+            except FileNotFoundError:
+                print("FAILED: a process ended with %d" % code)
+                self.totals.failed += 1
+        self.kept = bool(self.totals.failed)
+
+    def run_rounds(self):
         self.start()
         for cases in self.rounds():
             try:
@@ -316,51 +479,20 @@ class Test:
         for line in bad:
             print("FAILED: " + line)
         self.totals.failed += len(bad)
-        self.totals.print(self.switches, self.counters)
-        self.check_vacuous()
-        seconds = time.monotonic() - started
-        total = self.totals.passed + self.totals.failed
-        print("%d packets in %d cases, %.0f s, %.1f cases/s"
-              % (self.totals.packets, total, seconds, total / seconds))
-        print("%d passed, %d failed, 0 skipped"
-              % (self.totals.passed, self.totals.failed))
-        return 1 if self.totals.failed else 0
 
     def check_carried(self, result):
         """A fixed scenario that is about the NIC must use it."""
         if self.args.equal_only:
             return
-        for label, carried in result.carried.items():
+        for label in result.carried:
+            n = result.n_carried(label)
             result.reports[label].output += features.check(
-                result.case, label, sum(carried.values()),
-                result.reasons[label])
+                result.case, label, n, result.reasons[label])
             if (result.case.must_carry and label.endswith("-typical")
-                    and not any(carried.values())):
+                    and not n):
                 result.reports[label].output.append(
                     "the NIC carried nothing (reasons: %s)"
                     % result.reasons[label])
-
-    def check_vacuous(self):
-        """A configuration in which the NIC did nothing proves nothing."""
-        if self.args.replay or self.totals.failed:
-            return
-        for switch in self.switches:
-            if (switch.nic is not None
-                    and not self.counters[switch.label]["carried_packets"]):
-                print("FAILED: %s: the NIC carried nothing" % switch.label)
-                self.totals.failed += 1
-            if switch.nic is None:
-                continue
-            for feature, count in sorted(self.totals.features.items()):
-                if (feature not in NEVER_CARRIED
-                        and count["cases"] >= FLOOR_CASES
-                        and (count[switch.label]
-                             < count["cases"] * FLOOR_PACKETS)):
-                    print("FAILED: %s: the NIC carried only %d packets of "
-                          "connections with \"%s\", of %d cases"
-                          % (switch.label, count[switch.label], feature,
-                             count["cases"]))
-                    self.totals.failed += 1
 
     def broken(self, cases, error):
         print("FAILED: %s" % error)

@@ -8,9 +8,13 @@ cases that run at the same time do not know of each other.
 
 Commands go over connections to the unixctl socket.  Datapath and commands are
 work of the same thread.  In turn, it carries out one injected packet of each
-port, accepts connections, and serves each for a while.  Whoever makes a new
-connection for each injection, and waits for the reply before the next, gets
-packets processed strictly in order.
+port, accepts connections, and serves each for a while, in the order in which
+they were made.  So who asks one connection after the other, the newest first,
+and waits for each reply, knows that the thread went through its loop once
+more with each.
+
+Time stands still but for warp(): what happens does not depend on how busy the
+machine is.
 """
 
 import atexit
@@ -42,8 +46,20 @@ KNOWN_COMPLAINTS = re.compile(
     # OVS reads back its own megaflow of a frame cut in the VLAN tag.
     r"|internal error parsing flow mask .*encap\(\) \(too_much\)")
 
+# Connections that main_loop() asks in turn.
+N_TURNS = 10
+
+# As many packets may wait at a port at once: OVS drops what exceeds 100.
+MAX_QUEUE = 60
+
 START_TIMEOUT = 300
 POKE_INTERVAL = .005
+# Steps in which time passes: for a NIC that something is waited for, and when
+# nobody waits for anything that soon.
+SHORT_STEP_MS = 10
+LONG_STEP_MS = 100
+SYNC_TIMEOUT_MS = 20000
+SETTLE_TIMEOUT_MS = 50
 # A hang ends the test; a slow machine, or a sanitizer, does not.
 COMMAND_TIMEOUT = 300
 
@@ -176,7 +192,9 @@ class Switch:
         self.processes = []
         self.ctl = None
         self.waiter = None
+        self.turns = []
         self.readers = {}
+        self.now_ms = 0
 
     # Life.
 
@@ -198,9 +216,12 @@ class Switch:
                     "--unixctl=" + self._path("ctl"), "-vconsole:off",
                     "--log-file=" + self._path("ovs-vswitchd.log"),
                     "unix:" + self._path("db.sock"))
+        self.turns = [self._connect(self._path("ctl"))
+                      for _ in range(N_TURNS)]
         self.ctl = self._connect(self._path("ctl"))
         self.waiter = self._connect(self._path("ctl"))
         self._configure()
+        self.command("time/stop")
 
     def stop(self):
         """Ends the switch in an orderly way.  Raises SwitchError if it does
@@ -220,10 +241,11 @@ class Switch:
             process.kill()
             process.wait()
         self.processes = []
-        for ctl in (self.waiter, self.ctl):
+        for ctl in [self.waiter, self.ctl] + self.turns:
             if ctl:
                 ctl.close()
         self.waiter = self.ctl = None
+        self.turns = []
 
     def _path(self, name):
         return os.path.join(self.directory, name)
@@ -282,8 +304,8 @@ class Switch:
                 words = line.strip().split("|", 4)
                 if (len(words) == 5 and words[3] in ("EMER", "ERR")
                         and not KNOWN_COMPLAINTS.search(line)):
-                    found.add("%s: %s" % (words[2], re.sub(r"\d+", "N",
-                                                           words[4])))
+                    found.add(re.sub(r"\d+", "N",
+                                     "%s: %s" % (words[2], words[4])))
         return found
 
     # Configuration.
@@ -356,25 +378,29 @@ class Switch:
                                               error.strip()))
         return result
 
-    def main_loop(self):
-        """Waits until the main thread went once through its loop: all injected
-        packets are carried out then, and revalidation knows what changed."""
-        for _ in range(2):
-            ctl = Unixctl(self._path("ctl"))
-            ctl.request_all([["version"]])
-            ctl.close()
+    def main_loop(self, n=2):
+        """Waits until the main thread went 'n' times through its loop.  Then
+        as many injected packets of each port are carried out, and revalidation
+        knows what changed."""
+        while n > 0:
+            # The first one of them may be served without a new turn.
+            for ctl in reversed(self.turns):
+                ctl.request_all([["version"]])
+                n -= ctl is not self.turns[-1]
+                if n <= 0:
+                    break
 
-    def inject(self, packets):
-        """Injects 'packets', tuples (slot, port, frame in hex): at most one
-        of each slot.  Returns what went wrong, one text or None each."""
-        ctl = Unixctl(self._path("ctl"))
-        try:
-            replies = ctl.request_all(
-                [["netdev-dummy/receive", self.port(slot, port), frame]
-                 for slot, port, frame in packets])
-        finally:
-            ctl.close()
-        return [error for _, error in replies]
+    def inject(self, queues):
+        """Injects packets: 'queues' is a dictionary from (slot, port) to lists
+        of at most MAX_QUEUE frames in hex.  Those of one port are carried out
+        one after the other.  Returns when all are.  The result are errors, by
+        (slot, port)."""
+        keys = list(queues)
+        replies = self.ctl.request_all(
+            [["netdev-dummy/receive", self.port(*key)] + queues[key]
+             for key in keys])
+        self.main_loop(max(len(queue) for queue in queues.values()))
+        return {key: error for key, (_, error) in zip(keys, replies) if error}
 
     def control(self, slot, words):
         """Carries out a control event of a script; see scenario.py."""
@@ -410,8 +436,6 @@ class Switch:
             self.command("nic-emu/" + args[0], "emu0", *args[1:])
         elif verb == "ct-offload":
             self.command("ct-offload/" + args[0], *args[1:])
-        elif verb == "settle":
-            self.settle({int(zone) for zone in args})
         else:
             raise SwitchError("%s: no such event" % verb)
 
@@ -432,21 +456,41 @@ class Switch:
             self.command("version")
         self.waiter.receive(1)
 
+    def warp(self, ms, step_ms=LONG_STEP_MS):
+        """Lets time pass."""
+        if ms > 0:
+            self.command("time/warp", str(ms), str(min(ms, step_ms)))
+            self.now_ms += ms
+
+    def sync_nic(self, timeout_ms=None):
+        """Waits until the NIC followed all that is known.  Time passes as far
+        as it takes, or 'timeout_ms'."""
+        if self.nic is None:
+            return
+        self.waiter.send([["ct-offload/sync",
+                           str(timeout_ms or SYNC_TIMEOUT_MS)]])
+        while not self.waiter.has_reply(POKE_INTERVAL):
+            self.warp(SHORT_STEP_MS)
+        _, error = self.waiter.receive(1)[0]
+        if error is not None and not timeout_ms:
+            raise SwitchError("%s: ct-offload/sync: %s"
+                              % (self.label, error.strip()))
+
     def sync(self):
         """Waits until revalidation followed the flow tables, and the NIC
         followed that."""
         self.revalidate()
-        if self.nic is not None:
-            self.command("ct-offload/sync", "20000")
+        self.sync_nic()
 
     def settle(self, zones):
         """Waits until no connection of 'zones' that sees a FIN or RST is in
-        the NIC, also if others made the NIC hold back completions."""
+        the NIC, also if others made the NIC hold back completions.  That must
+        not take so long that silence is an answer."""
         self.command("nic-emu/fault", "emu0", "release")
-        self.command("ct-offload/sync", "20000")
+        self.sync_nic(SETTLE_TIMEOUT_MS)
         while any(conn["zone"] in zones and conn["state"] == "withdrawing"
                   for conn in self.connections()):
-            select.select([], [], [], POKE_INTERVAL)
+            self.warp(SHORT_STEP_MS)
 
     def purge(self):
         """Deletes all megaflows."""
