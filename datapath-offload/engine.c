@@ -26,8 +26,9 @@ enum megaflow_event_type {
 struct megaflow_event {
     struct mpsc_queue_node node;
     enum megaflow_event_type type;
-    uint32_t dp;
+    uint32_t dp;                    /* PUT, FLUSH. */
     ovs_u128 ufid;                  /* PUT, DEL. */
+    const void *copy;               /* PUT, DEL. */
     odp_port_t in_port;             /* FLUSH. */
     struct megaflow_program program; /* PUT; owned until the mirror has it. */
     struct match match;             /* PUT; not allocated otherwise. */
@@ -144,14 +145,15 @@ push_mf_event(struct engine *engine, struct megaflow_event *event)
 
 void
 engine_push_megaflow(struct engine *engine, uint32_t dp, const ovs_u128 *ufid,
-                     const struct match *match, const struct nlattr *actions,
-                     size_t actions_len)
+                     const void *copy, const struct match *match,
+                     const struct nlattr *actions, size_t actions_len)
 {
     struct megaflow_event *event = xmalloc(sizeof *event);
 
     event->type = MEGAFLOW_PUT;
     event->dp = dp;
     event->ufid = *ufid;
+    event->copy = copy;
     event->match = *match;
     megaflow_program_parse(actions, actions_len, &event->program);
     push_mf_event(engine, event);
@@ -169,12 +171,13 @@ short_mf_event(enum megaflow_event_type type, uint32_t dp)
 }
 
 void
-engine_push_megaflow_del(struct engine *engine, uint32_t dp,
-                         const ovs_u128 *ufid)
+engine_push_megaflow_del(struct engine *engine, const ovs_u128 *ufid,
+                         const void *copy)
 {
-    struct megaflow_event *event = short_mf_event(MEGAFLOW_DEL, dp);
+    struct megaflow_event *event = short_mf_event(MEGAFLOW_DEL, 0);
 
     event->ufid = *ufid;
+    event->copy = copy;
     push_mf_event(engine, event);
 }
 
@@ -288,7 +291,7 @@ path_uses_port(const struct path *path, uint32_t dp, odp_port_t odp_port)
     }
     for (size_t i = 0; i < path->n_stages; i++) {
         const struct megaflow *flow = path->stages[i].flow;
-        const struct megaflow_program *program = &flow->program;
+        const struct megaflow_program *program = flow->program;
 
         for (size_t j = 0; j < program->n_ops; j++) {
             if (program->ops[j].type == MEGAFLOW_OP_OUTPUT
@@ -324,7 +327,7 @@ path_uses_egress(const struct path *path, uint32_t id)
     for (size_t i = 0; i < path->n_stages; i++) {
         const struct megaflow_program *program;
 
-        program = &path->stages[i].flow->program;
+        program = path->stages[i].flow->program;
         for (size_t j = 0; j < program->n_ops; j++) {
             if (program->ops[j].type == MEGAFLOW_OP_LB_OUTPUT
                 && program->ops[j].id == id) {
@@ -654,30 +657,54 @@ static void
 remove_megaflow(struct engine *engine, struct megaflow *flow)
 {
     path_kill_all(engine, flow);
-    egress_ids_unref(engine, &flow->program);
+    egress_ids_unref(engine, flow->program);
     mf_mirror_remove(&engine->mirror, flow, engine->now_ms);
+}
+
+/* The copies of 'flow' have changed. */
+static void
+update_megaflow(struct engine *engine, struct megaflow *flow)
+{
+    const struct megaflow_program *next = megaflow_next_program(flow);
+
+    if (next) {
+        /* What waits for the megaflow as it was may not find it any more. */
+        tracked_conn_wake_waiters(flow);
+        path_kill_all(engine, flow);
+        egress_ids_ref(engine, next);
+        egress_ids_unref(engine, flow->program);
+        megaflow_update(flow);
+        tracked_conn_wake_waiters(flow);
+    }
 }
 
 static void
 put_megaflow(struct engine *engine, struct megaflow_event *event)
 {
-    struct megaflow *flow = mf_mirror_find(&engine->mirror, event->dp,
-                                           &event->ufid);
+    struct megaflow *flow;
     bool added;
 
-    if (flow) {
-        if (megaflow_is_unchanged(flow, &event->match, &event->program)) {
-            return;
-        }
-        path_kill_all(engine, flow);
-    }
-    egress_ids_ref(engine, &event->program);
-    if (flow) {
-        egress_ids_unref(engine, &flow->program);
-    }
     flow = mf_mirror_put(&engine->mirror, event->dp, &event->ufid,
-                         &event->match, &event->program, &added);
-    tracked_conn_wake_waiters(flow);
+                         event->copy, &event->match, &event->program, &added);
+    if (added) {
+        egress_ids_ref(engine, flow->program);
+        tracked_conn_wake_waiters(flow);
+    } else {
+        update_megaflow(engine, flow);
+    }
+}
+
+static void
+drop_megaflow_copy(struct engine *engine, const ovs_u128 *ufid,
+                   const void *copy)
+{
+    struct megaflow *flow = mf_mirror_drop_copy(&engine->mirror, ufid, copy);
+
+    if (flow && ovs_list_is_empty(&flow->copies)) {
+        remove_megaflow(engine, flow);
+    } else if (flow) {
+        update_megaflow(engine, flow);
+    }
 }
 
 static void
@@ -695,18 +722,13 @@ flush_megaflows(struct engine *engine, uint32_t dp, odp_port_t in_port)
 static void
 handle_mf_event(struct engine *engine, struct megaflow_event *event)
 {
-    struct megaflow *flow;
-
     switch (event->type) {
     case MEGAFLOW_PUT:
         put_megaflow(engine, event);
         megaflow_program_destroy(&event->program);
         break;
     case MEGAFLOW_DEL:
-        flow = mf_mirror_find(&engine->mirror, event->dp, &event->ufid);
-        if (flow) {
-            remove_megaflow(engine, flow);
-        }
+        drop_megaflow_copy(engine, &event->ufid, event->copy);
         break;
     case MEGAFLOW_FLUSH:
         flush_megaflows(engine, event->dp, event->in_port);

@@ -36,6 +36,9 @@
            "packets come from a port that is not a NIC's")                    \
     REASON(NO_MEGAFLOW, "no-megaflow",                                        \
            "no megaflow matches its packets yet")                             \
+    REASON(COPIES, "copies",                                                  \
+           "copies of a megaflow do different things until all of them are "  \
+           "revalidated")                                                     \
     REASON(OTHER_ZONE, "other-zone",                                          \
            "its packets pass ct() in another zone, where their connection is "\
            "not established or cannot be carried")                            \

@@ -107,7 +107,7 @@ tracked_conn_wake_waiters(struct megaflow *flow)
         subject_of(&c, &subject);
         path_probe_init(&probe, &subject);
         if (flow->slot->recirc_id
-            || megaflow_program_rewrites_early(&flow->program)) {
+            || megaflow_program_rewrites_early(flow->program)) {
             memset(&probe.known, 0, sizeof probe.known);
             memset(&probe.known.in_port, 0xff, sizeof probe.known.in_port);
             probe.known.dl_type = OVS_BE16_MAX;

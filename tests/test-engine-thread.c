@@ -227,7 +227,7 @@ offload_main(void *aux OVS_UNUSED)
             return NULL;
         }
         if (!random_range(3)) {
-            engine_push_megaflow_del(engine, 1, &ufid);
+            engine_push_megaflow_del(engine, &ufid, NULL);
         }
         put_megaflow(port, after_ct);
         poll_timer_wait(1);
