@@ -206,10 +206,12 @@ bool conn_path_is_present(const struct conn_path *cp);
 void conn_path_account(struct conn_path *cp, uint64_t packets, uint64_t bytes,
                        long long int used_ms);
 
-/* The last path of one direction of a connection, after it died, for
- * MEGAFLOW_GRACE_MS: the megaflows of the next path take its place. */
+/* A path that one direction of a connection had before it died, for
+ * MEGAFLOW_GRACE_MS: the megaflows of the next paths take the place of its
+ * own. */
 struct retired_path {
     struct ovs_list node;           /* In engine's 'retired'. */
+    struct ovs_list conn_node;      /* In connection's 'retired'. */
     struct tracked_conn *conn;
     struct path *path;
     uint8_t dir;
@@ -286,7 +288,9 @@ struct tracked_conn {
     struct ovs_list waits;          /* Of struct conn_wait. */
     struct ovs_list tuple_waits;    /* Of struct tuple_wait. */
 
-    struct retired_path *retired[2]; /* By direction, or null. */
+    struct ovs_list retired;        /* Of struct retired_path, oldest first,
+                                     * at most PATH_MAX_CHAINS for each
+                                     * direction. */
 
     struct { uint64_t packets, bytes; } carried[2]; /* By NICs. */
     long long int used_ms;          /* Last known hit in a NIC. */

@@ -689,6 +689,7 @@ handle_ready(struct engine *engine, const struct ct_event *event)
         ovs_list_init(&tc->memberships);
         ovs_list_init(&tc->waits);
         ovs_list_init(&tc->tuple_waits);
+        ovs_list_init(&tc->retired);
         tc->ct = event->ct;
         tc->dp = dp_registry_find(event->ct);
         tc->zone = event->zone;
