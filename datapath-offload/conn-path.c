@@ -247,17 +247,24 @@ count_unarmed(const struct tracked_conn *tc, const struct path_ct members[],
     return n_unarmed;
 }
 
-/* Arms 'tc', the leader, and the 'n' connections of 'members', or, if there is
- * no room for all of them, none. */
+/* Arms 'tc', the leader, and the 'n' connections of 'members', or, if that is
+ * not possible for all of them, as far as can be told before, none. */
 static enum offload_reason
 arm_all(struct tracked_conn *tc, struct offload_nic *onic,
         const struct path_ct members[], size_t n)
 {
-    enum offload_reason reason = REASON_NONE;
+    enum offload_reason reason;
     size_t n_unarmed = count_unarmed(tc, members, n);
     bool was_armed[PATH_MAX_CTS];
     size_t i;
 
+    reason = tracked_conn_check_nic(tc, onic);
+    for (i = 0; i < n && reason == REASON_NONE; i++) {
+        reason = tracked_conn_check_nic(members[i].conn, onic);
+    }
+    if (reason != REASON_NONE) {
+        return reason;
+    }
     if (n_unarmed && !tracked_conn_has_room(tc->engine, onic, n_unarmed)) {
         return REASON_MAX_CONNS;
     }

@@ -33,6 +33,15 @@
  * half its timeout if that is shorter, so that rules are gone in time. */
 #define ENGINE_EXPIRY_MARGIN_MS 3000
 
+/* A connection must live on after a packet for so many times the lag of the
+ * NIC's counters: it is seen late that packets come, and that they do not
+ * come any more. */
+#define ENGINE_MIN_TIMEOUT_LAGS 2
+
+/* What may only change with the configuration of conntrack, of which there is
+ * no event, is looked at again after so long. */
+#define ENGINE_RECHECK_MS 30000
+
 /* A datapath port that belongs to a NIC. */
 struct offload_port {
     struct hmap_node node;          /* In 'ports', by (dp, odp_port). */
@@ -267,8 +276,9 @@ struct tracked_conn {
     bool judging;                   /* Disarmed, CT_CLOSE_PENDING. */
     bool expired;                   /* By force. */
     bool idle;                      /* Withdrawn; wait for READY. */
-    bool flushed;                   /* Withdraw once. */
     bool news;                      /* Others may depend on what changed. */
+    uint8_t flushed;                /* Withdraw once: enum offload_reason to be
+                                     * told meanwhile, or REASON_NONE. */
     bool obj_outdated;              /* Installed with other metadata. */
     uint8_t checked;                /* enum offload_reason that was told to
                                      * those that wait for it. */
@@ -310,7 +320,16 @@ bool tracked_conn_is_installed(const struct tracked_conn *tc);
 bool tracked_conn_has_room(const struct engine *, const struct offload_nic *,
                            size_t n);
 
-/* Returns REASON_NONE if 'tc' is armed, after trying to arm it. */
+/* Takes back as many connections as there are more in 'onic' than may be. */
+void tracked_conns_withdraw_excess(struct engine *, struct offload_nic *);
+
+/* Returns why 'tc' must not be armed for 'onic', whatever room there is, or
+ * REASON_NONE. */
+enum offload_reason tracked_conn_check_nic(const struct tracked_conn *tc,
+                                           const struct offload_nic *);
+
+/* Returns REASON_NONE if 'tc' is armed, after trying to arm it.  There is room
+ * for it and tracked_conn_check_nic() has nothing against it. */
 enum offload_reason tracked_conn_arm(struct tracked_conn *tc,
                                      struct offload_nic *);
 

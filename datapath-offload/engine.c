@@ -40,6 +40,7 @@ static const struct engine_conn_ops default_conn_ops = {
     .judge = ct_conn_judge,
     .reannounce = ct_conn_reannounce,
     .expiration = ct_conn_expiration,
+    .timeout = ct_conn_timeout,
     .extend = ct_conn_extend,
 };
 
@@ -421,6 +422,7 @@ engine_set_config(struct engine *engine, const struct engine_config *config,
     engine->config = *config;
     LIST_FOR_EACH (onic, node, &engine->nics) {
         set_mode(engine, onic);
+        tracked_conns_withdraw_excess(engine, onic);
     }
     if (all) {
         HMAP_FOR_EACH (tc, id_node, &engine->conns_by_id) {
@@ -536,6 +538,7 @@ engine_nic_changed(struct engine *engine, struct nic *nic,
     if (onic) {
         nic->class->get_caps(nic, &onic->caps);
         set_mode(engine, onic);
+        tracked_conns_withdraw_excess(engine, onic);
         reconsider_unoffloaded(engine);
     }
 }
@@ -646,7 +649,7 @@ engine_flush(struct engine *engine, long long int now_ms)
 
     engine->now_ms = now_ms;
     HMAP_FOR_EACH (tc, id_node, &engine->conns_by_id) {
-        tc->flushed = true;
+        tc->flushed = REASON_PENDING;
         tracked_conn_mark_dirty(tc);
     }
 }

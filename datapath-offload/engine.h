@@ -64,6 +64,7 @@ struct engine_conn_ops {
                            long long int now_ms);
     void (*reannounce)(struct conn *);
     long long int (*expiration)(const struct conn *);
+    long long int (*timeout)(const struct conn *, struct conntrack *);
     long long int (*extend)(struct conn *, struct conntrack *,
                             long long int used_ms, long long int now_ms);
 };

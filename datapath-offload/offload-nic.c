@@ -433,6 +433,12 @@ offload_nic_stats_period(const struct offload_nic *onic)
 }
 
 long long int
+offload_nic_stats_lag(const struct offload_nic *onic)
+{
+    return offload_nic_stats_period(onic) + onic->caps.stale_ms;
+}
+
+long long int
 offload_nic_wake_ms(const struct offload_nic *onic, long long int now_ms)
 {
     long long int wake_ms = onic->nic->class->wake_ms(onic->nic, now_ms);

@@ -30,6 +30,10 @@
     REASON(IDLE, "idle", "no packets came for almost its whole timeout")      \
     REASON(SUCCESSOR, "successor",                                            \
            "a connection with the same tuple is still being removed")         \
+    REASON(TIMEOUT, "timeout",                                                \
+           "it expires sooner than the NIC's counters can tell")              \
+    REASON(OTHER_NIC, "other-nic",                                            \
+           "another NIC carries its other direction, or another path of it")  \
     REASON(MAX_CONNS, "max-conns", "ct-offload-max-conns is reached")         \
     /* Path. */                                                               \
     REASON(NO_PORT, "no-port",                                                \

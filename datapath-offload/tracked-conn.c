@@ -173,8 +173,8 @@ check_conn(const struct tracked_conn *tc)
     if (conn_index_find_predecessor(tc)) {
         return REASON_SUCCESSOR;
     }
-    if (tc->flushed) {
-        return REASON_PENDING;
+    if (tc->flushed != REASON_NONE) {
+        return tc->flushed;
     }
     if (tc->obj_blocked_ms > engine->now_ms) {
         return tc->blocked_reason[0];
@@ -272,13 +272,54 @@ occupy(struct tracked_conn *tc, struct offload_nic *onic)
     }
 }
 
+/* Returns the connections that may be armed for 'onic' at a time. */
+static size_t
+max_conns(const struct engine *engine, const struct offload_nic *onic)
+{
+    return MIN(engine->config.max_conns, (onic->module ? onic->caps.max_conns
+                                          : onic->caps.max_rules));
+}
+
 bool
 tracked_conn_has_room(const struct engine *engine,
                       const struct offload_nic *onic, size_t n)
 {
-    return onic->n_conns + n <= MIN(engine->config.max_conns,
-                                    onic->module ? onic->caps.max_conns
-                                    : onic->caps.max_rules);
+    return onic->n_conns + n <= max_conns(engine, onic);
+}
+
+void
+tracked_conns_withdraw_excess(struct engine *engine, struct offload_nic *onic)
+{
+    size_t max = max_conns(engine, onic);
+    size_t left = onic->n_conns;
+    struct tracked_conn *tc;
+
+    if (left <= max) {
+        return;
+    }
+    HMAP_FOR_EACH (tc, id_node, &engine->conns_by_id) {
+        if (tc->onic != onic) {
+            continue;
+        }
+        if (tc->flushed == REASON_NONE) {
+            tc->flushed = REASON_MAX_CONNS;
+            tracked_conn_mark_dirty(tc);
+        }
+        if (--left <= max) {
+            break;
+        }
+    }
+}
+
+enum offload_reason
+tracked_conn_check_nic(const struct tracked_conn *tc,
+                       const struct offload_nic *onic)
+{
+    if (tc->engine->conn_ops->timeout(tc->conn, tc->ct)
+        < ENGINE_MIN_TIMEOUT_LAGS * offload_nic_stats_lag(onic)) {
+        return REASON_TIMEOUT;
+    }
+    return tc->armed && tc->onic != onic ? REASON_OTHER_NIC : REASON_NONE;
 }
 
 enum offload_reason
@@ -287,10 +328,7 @@ tracked_conn_arm(struct tracked_conn *tc, struct offload_nic *onic)
     struct engine *engine = tc->engine;
 
     if (tc->armed) {
-        return tc->onic == onic ? REASON_NONE : REASON_PENDING;
-    }
-    if (!tracked_conn_has_room(engine, onic, 1)) {
-        return REASON_MAX_CONNS;
+        return REASON_NONE;
     }
     if (!engine->conn_ops->arm(tc->conn, tc->ct)) {
         /* Not to be tried again before something happens to it: it is READY
@@ -389,6 +427,9 @@ set_timer(struct tracked_conn *tc)
                    || tc->reason[dir] == REASON_PENDING) {
             deadline_ms = MIN(deadline_ms, (engine->now_ms
                                             + OFFLOAD_NIC_RETRY_MIN_MS));
+        } else if (tc->reason[dir] == REASON_TIMEOUT) {
+            deadline_ms = MIN(deadline_ms,
+                              engine->now_ms + ENGINE_RECHECK_MS);
         }
     }
 
@@ -481,6 +522,8 @@ disarm(struct tracked_conn *tc)
     tc->armed = false;
     occupy(tc, NULL);
     conn_index_wake_successors(tc);
+    /* Another NIC may have it now. */
+    conn_index_wake_waiters(tc);
 
     if (!tc->conn) {
         return;
@@ -519,8 +562,8 @@ tracked_conn_settle(struct tracked_conn *tc)
         if (tc->armed) {
             disarm(tc);
         }
-        if (tc->flushed) {
-            tc->flushed = false;
+        if (tc->flushed != REASON_NONE) {
+            tc->flushed = REASON_NONE;
             tracked_conn_mark_dirty(tc);
         }
         if (!tc->conn) {

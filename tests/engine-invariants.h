@@ -65,7 +65,7 @@ engine_check_conn(struct tracked_conn *tc, struct engine_census *census)
         /* No rule without live connections and current megaflows. */
         ck_assert(cp->path->live);
         ck_assert(tc->conn && !tc->closing && !tc->judging && !tc->expired
-                  && !tc->idle && !tc->flushed);
+                  && !tc->idle && tc->flushed == REASON_NONE);
         ck_assert(cp->path->module == cp->path->onic->module);
         ck_assert(cp->path->onic == tc->onic);
         if (!cp->path->module && !cp->obj.wanted) {

@@ -163,6 +163,13 @@ sim_expiration(const struct conn *conn)
 }
 
 static long long int
+sim_timeout(const struct conn *conn OVS_UNUSED,
+            struct conntrack *ct OVS_UNUSED)
+{
+    return TIMEOUT_MS;
+}
+
+static long long int
 sim_extend(struct conn *conn_, struct conntrack *ct OVS_UNUSED,
            long long int used_ms, long long int now_ms)
 {
@@ -180,6 +187,7 @@ static const struct engine_conn_ops sim_ops = {
     .judge = sim_judge,
     .reannounce = sim_reannounce,
     .expiration = sim_expiration,
+    .timeout = sim_timeout,
     .extend = sim_extend,
 };
 
