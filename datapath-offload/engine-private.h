@@ -121,6 +121,14 @@ struct module_rule {
     unsigned int n_users;           /* Live paths. */
     bool outdated;                  /* Installed with another template. */
     bool counted;                   /* In 'flow->n_installed'. */
+
+    /* The NIC did not take it: no path may go through 'flow', so that no
+     * connection is armed for nothing.  The rule alone is tried again, for
+     * those that wait in the slot of 'flow'. */
+    bool failed;
+    enum offload_reason reason;     /* If 'failed', */
+    const char *why;                /* and the NIC's words, or null. */
+
     struct engine *engine;
     struct ovs_list failed_node;    /* In engine's 'failed_rules', or empty. */
 };
@@ -139,8 +147,12 @@ void path_kill(struct engine *, struct path *);
 void path_release(struct engine *, struct path *);
 
 /* No connection may go on using paths through 'flow': makes them dead and
- * their users dirty. */
+ * their users dirty.  Forgets that a NIC did not take its rule. */
 void path_kill_all(struct engine *, struct megaflow *flow);
+
+/* Forgets which rules NICs did not take: what they were made from, or what a
+ * NIC can do, has changed.  Makes those dirty that wait for them. */
+void module_rules_forget_failed(struct engine *);
 
 /* The state of the rule's object changed.  May free 'rule'. */
 void module_rule_changed(struct module_rule *rule);

@@ -313,6 +313,7 @@ kill_paths(struct engine *engine, const struct offload_nic *onic, uint32_t dp,
 {
     struct path *path;
 
+    module_rules_forget_failed(engine);
     HMAP_FOR_EACH_SAFE (path, node, &engine->paths) {
         if (onic ? path->onic == onic : path_uses_port(path, dp, odp_port)) {
             path_kill(engine, path);
@@ -374,6 +375,7 @@ run_egress(struct engine *engine)
                         &change);
     }
     if (change.any) {
+        module_rules_forget_failed(engine);
         reconsider_unoffloaded(engine);
     }
 }
@@ -538,6 +540,7 @@ engine_nic_changed(struct engine *engine, struct nic *nic,
     if (onic) {
         nic->class->get_caps(nic, &onic->caps);
         set_mode(engine, onic);
+        module_rules_forget_failed(engine);
         tracked_conns_withdraw_excess(engine, onic);
         reconsider_unoffloaded(engine);
     }

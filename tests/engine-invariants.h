@@ -125,7 +125,9 @@ engine_check_megaflow(struct megaflow *flow, long int *n_installed)
     *n_installed += n;
     ck_assert_uint_eq(rule ? rule->n_users : 0, n_users);
     if (rule) {
-        ck_assert(rule->n_users || !nic_obj_is_gone(&rule->obj));
+        ck_assert(rule->n_users || rule->failed
+                  || !nic_obj_is_gone(&rule->obj));
+        ck_assert(!rule->failed || !n_users);
         *n_installed -= rule->counted;
     }
 }

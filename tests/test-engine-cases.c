@@ -129,6 +129,110 @@ set_config(unsigned int max_conns)
     engine_set_config(engine, &config, now_ms);
 }
 
+/* A NIC that does not take rules for packets of 'refused_port', with 'refusal'
+ * and the words "not today".  Everything else the emulated NIC does, which
+ * insists on its class. */
+static struct nic_class picky_class;
+#define AS_EMU(NIC, CALL)                                           \
+    do {                                                            \
+        CONST_CAST(struct nic *, NIC)->class = &nic_emu_class;      \
+        CALL;                                                       \
+        CONST_CAST(struct nic *, NIC)->class = &picky_class;        \
+    } while (0)
+static nic_port_id refused_port;
+static int refusal;
+static struct nic_completion refused[16];
+static size_t n_refused, n_refusals;
+
+static void
+picky_submit(struct nic *nic, const struct nic_op ops[], size_t n,
+             long long int now)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct nic_op *op = &ops[i];
+
+        if (op->type == NIC_OP_RULE_ADD && refused_port
+            && op->rule.template->in_port == refused_port) {
+            ck_assert_uint_lt(n_refused, ARRAY_SIZE(refused));
+            refused[n_refused++] = (struct nic_completion) {
+                .type = op->type,
+                .cookie = op->cookie,
+                .error = refusal,
+                .reason = "not today",
+            };
+            n_refusals++;
+        } else {
+            AS_EMU(nic, nic_emu_class.submit(nic, op, 1, now));
+        }
+    }
+}
+
+static size_t
+picky_poll(struct nic *nic, struct nic_completion completions[], size_t max,
+           long long int now)
+{
+    size_t n = n_refused;
+
+    if (n) {
+        memcpy(completions, refused, n * sizeof *completions);
+        n_refused = 0;
+    } else {
+        AS_EMU(nic, n = nic_emu_class.poll(nic, completions, max, now));
+    }
+    return n;
+}
+
+static long long int
+picky_wake_ms(const struct nic *nic, long long int now)
+{
+    long long int wake_ms = now;
+
+    if (!n_refused) {
+        AS_EMU(nic, wake_ms = nic_emu_class.wake_ms(nic, now));
+    }
+    return wake_ms;
+}
+
+static const char *
+picky_check_template(const struct nic *nic,
+                     const struct nic_template *template)
+{
+    const char *why;
+
+    AS_EMU(nic, why = nic_emu_class.check_template(nic, template));
+    return why;
+}
+
+static void
+picky_rule_counters(struct nic *nic, const nic_handle handles[], size_t n,
+                    struct nic_counter counters[], long long int now)
+{
+    AS_EMU(nic, nic_emu_class.rule_counters(nic, handles, n, counters, now));
+}
+
+static void
+picky_conn_counters(struct nic *nic, const nic_handle handles[], size_t n,
+                    struct nic_counter counters[][2], long long int now)
+{
+    AS_EMU(nic, nic_emu_class.conn_counters(nic, handles, n, counters, now));
+}
+
+static void
+make_picky(struct nic *nic, int error)
+{
+    picky_class = nic_emu_class;
+    picky_class.submit = picky_submit;
+    picky_class.poll = picky_poll;
+    picky_class.wake_ms = picky_wake_ms;
+    picky_class.check_template = picky_check_template;
+    picky_class.rule_counters = picky_rule_counters;
+    picky_class.conn_counters = picky_conn_counters;
+    refusal = error;
+    refused_port = NIC_PORT_NONE;
+    n_refused = n_refusals = 0;
+    nic->class = &picky_class;
+}
+
 static void
 open_nic(int i, bool module)
 {
@@ -174,6 +278,7 @@ start(bool module)
 static void
 finish(void)
 {
+    nics[0]->class = &nic_emu_class;
     for (int i = 0; i < N_CONNS; i++) {
         if (conns[i].id) {
             engine_test_push(engine, conns[i].id, CT_EVENT_REMOVED);
@@ -503,6 +608,82 @@ START_TEST(test_two_nics)
 }
 END_TEST
 
+/* In module mode a rule that the NIC does not take is tried again alone: no
+ * connection is armed for it, and all are when it takes the rule at last. */
+START_TEST(test_refused_rule)
+{
+    const struct tracked_conn *tc;
+    const char *why;
+
+    start(true);
+    make_picky(nics[0], _i ? EOPNOTSUPP : EIO);
+    refused_port = ids[1];
+    put_pipeline(1, 2);
+    new_conn(0, 1, 2, 600000);
+    new_conn(1, 1, 2, 600000);
+    step(5000);
+
+    /* The other direction is carried. */
+    ck_assert_uint_eq(n_armed(), 2);
+    ck_assert(receive(0, true, 2, 0));
+    ck_assert_int_eq(reason(0, 0), _i ? REASON_NIC_REFUSED : REASON_NIC_ERROR);
+    tc = conn_index_find_id(engine, conns[0].id);
+    tracked_conn_get_reason(tc, 0, &why);
+    ck_assert_str_eq(why, "not today");
+
+    /* Nothing is left to be carried. */
+    engine_push_megaflow_del(engine, &(ovs_u128) { .u32 = { 2 * 2 } }, NULL);
+    step(1000);
+    ck_assert_uint_eq(n_armed(), 0);
+    ck_assert_uint_eq(engine_find_nic(engine, nics[0])->n_conns, 0);
+    engine->n_armed = 0;
+    step(120000);
+    ck_assert_uint_eq(engine->n_armed, 0);
+    ck_assert_int_eq(reason(0, 0), _i ? REASON_NIC_REFUSED : REASON_NIC_ERROR);
+    /* Two megaflows. */
+    ck_assert_uint_le(n_refusals, 2 * 14);
+    engine_check_invariants(engine, engine_find_nic(engine, nics[0]));
+
+    /* It takes it after all. */
+    refused_port = NIC_PORT_NONE;
+    step(OFFLOAD_NIC_RETRY_MAX_MS + 1000);
+    ck_assert_int_eq(reason(0, 0), REASON_NONE);
+    ck_assert(receive(0, false, 1, 0) && receive(1, false, 1, 0));
+    engine_check_invariants(engine, engine_find_nic(engine, nics[0]));
+
+    /* Again, and a megaflow changes. */
+    refused_port = ids[1];
+    engine_test_put_output(engine, 1, u32_to_odp(1));
+    step(3000);
+    ck_assert_uint_eq(n_armed(), 0);
+    refused_port = NIC_PORT_NONE;
+    engine_test_put_output(engine, 1, u32_to_odp(2));
+    step(OFFLOAD_NIC_RETRY_MAX_MS);
+    ck_assert(receive(0, false, 1, 0));
+    finish();
+}
+END_TEST
+
+/* Connections that a refused rule waits for go: the rule is forgotten. */
+START_TEST(test_refused_rule_forgotten)
+{
+    start(true);
+    make_picky(nics[0], EOPNOTSUPP);
+    refused_port = ids[1];
+    put_pipeline(1, 2);
+    new_conn(0, 1, 2, 600000);
+    step(2000);
+    engine_test_push(engine, conns[0].id, CT_EVENT_REMOVED);
+    conns[0].id = 0;
+    step(2000);
+    ck_assert(ovs_list_is_empty(&engine->failed_rules));
+    n_refusals = 0;
+    step(100000);
+    ck_assert_uint_eq(n_refusals, 0);
+    finish();
+}
+END_TEST
+
 int
 main(int argc, char *argv[])
 {
@@ -516,6 +697,8 @@ main(int argc, char *argv[])
     tcase_add_loop_test(tcase, test_shortest_timeout, 0, 2);
     tcase_add_loop_test(tcase, test_lower_max_conns, 0, 2);
     tcase_add_loop_test(tcase, test_two_nics, 0, 2);
+    tcase_add_loop_test(tcase, test_refused_rule, 0, 2);
+    tcase_add_test(tcase, test_refused_rule_forgotten);
     suite_add_tcase(suite, tcase);
     return nic_test_main(argc, argv, suite);
 }
