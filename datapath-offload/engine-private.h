@@ -29,6 +29,15 @@
 /* Connections that are looked at in one step, at most. */
 #define ENGINE_MAX_DIRTY 1024
 
+/* Connections that are told in one step, at most, of new megaflows in a slot
+ * where they wait. */
+#define ENGINE_MAX_TOLD 4096
+
+/* Connections that are told in one step, at most, that there is room in a NIC,
+ * and how often at most. */
+#define ENGINE_MAX_FILL 1024
+#define ENGINE_FILL_MS 50
+
 /* The engine looks at an idle connection this long before it expires, or at
  * half its timeout if that is shorter, so that rules are gone in time. */
 #define ENGINE_EXPIRY_MARGIN_MS 3000
@@ -74,6 +83,7 @@ struct engine {
     struct hmap conns_by_tuple;     /* Of struct conn_key_node. */
     struct hmap tuple_waits;        /* Of struct tuple_wait. */
     struct ovs_list failed_rules;   /* Of struct module_rule. */
+    struct ovs_list news;           /* Of struct mf_slot. */
     struct ovs_list dirty;          /* Of struct tracked_conn. */
     size_t n_dirty;
     struct ovs_list retired;        /* Of struct retired_path, oldest first. */
@@ -251,6 +261,8 @@ struct conn_wait {
     struct ovs_list slot_node;      /* In slot's 'waiters'. */
     struct tracked_conn *conn;
     struct mf_slot *slot;
+    uint64_t seq;                   /* Megaflows of 'slot' up to this
+                                     * 'news_seq' are known. */
     uint8_t dir;
 };
 
@@ -309,6 +321,7 @@ struct tracked_conn {
     struct ovs_list memberships;    /* Of struct conn_member. */
     struct ovs_list waits;          /* Of struct conn_wait. */
     struct ovs_list tuple_waits;    /* Of struct tuple_wait. */
+    struct ovs_list room_node;      /* In NIC's 'room_waiters', or empty. */
 
     struct ovs_list retired;        /* Of struct retired_path, oldest first,
                                      * at most PATH_MAX_CHAINS for each
@@ -359,8 +372,19 @@ void conn_obj_update(struct tracked_conn *);
 /* An object of the connection changed its state. */
 void tracked_conn_obj_changed(struct tracked_conn *, struct nic_obj *);
 
-/* 'flow' is new: makes dirty who waits for it. */
-void tracked_conn_wake_waiters(struct megaflow *flow);
+/* 'flow' is new, or has changed: those that wait for it will be dirty soon. */
+void tracked_conn_wake_waiters(struct engine *, struct megaflow *flow);
+
+/* Makes dirty, of those that wait in slots where there are new megaflows, whom
+ * they may concern: ENGINE_MAX_TOLD of those that wait at most. */
+void tracked_conns_tell_news(struct engine *);
+
+/* Makes dirty as many as there is room for in the NIC of those that wait for
+ * that, but at most ENGINE_MAX_FILL.  Returns when to be called next. */
+long long int tracked_conns_fill_room(struct engine *, struct offload_nic *);
+
+/* Makes dirty all that wait for room in the NIC. */
+void tracked_conns_wake_room_waiters(struct offload_nic *);
 
 /* Returns true if some packets of the connection are carried by a NIC in
  * direction 'dir'. */

@@ -90,6 +90,7 @@ engine_create(const struct engine_conn_ops *conn_ops, long long int now_ms)
     hmap_init(&engine->conns_by_tuple);
     hmap_init(&engine->tuple_waits);
     ovs_list_init(&engine->failed_rules);
+    ovs_list_init(&engine->news);
     ovs_list_init(&engine->dirty);
     ovs_list_init(&engine->retired);
     timer_wheel_init(&engine->wheel, now_ms);
@@ -642,6 +643,7 @@ engine_clear_port(struct engine *engine, uint32_t dp, odp_port_t odp_port,
         free(port);
         set_egress_ports(engine, onic);
         kill_paths(engine, NULL, dp, odp_port);
+        tracked_conns_wake_room_waiters(onic);
     }
 }
 
@@ -665,6 +667,7 @@ remove_megaflow(struct engine *engine, struct megaflow *flow)
     path_kill_all(engine, flow);
     egress_ids_unref(engine, flow->program);
     mf_mirror_remove(&engine->mirror, flow, engine->now_ms);
+    mf_mirror_bury_idle(&engine->mirror, flow);
 }
 
 /* The copies of 'flow' have changed. */
@@ -674,13 +677,11 @@ update_megaflow(struct engine *engine, struct megaflow *flow)
     const struct megaflow_program *next = megaflow_next_program(flow);
 
     if (next) {
-        /* What waits for the megaflow as it was may not find it any more. */
-        tracked_conn_wake_waiters(flow);
         path_kill_all(engine, flow);
         egress_ids_ref(engine, next);
         egress_ids_unref(engine, flow->program);
         megaflow_update(flow);
-        tracked_conn_wake_waiters(flow);
+        tracked_conn_wake_waiters(engine, flow);
     }
 }
 
@@ -694,7 +695,7 @@ put_megaflow(struct engine *engine, struct megaflow_event *event)
                          event->copy, &event->match, &event->program, &added);
     if (added) {
         egress_ids_ref(engine, flow->program);
-        tracked_conn_wake_waiters(flow);
+        tracked_conn_wake_waiters(engine, flow);
     } else {
         update_megaflow(engine, flow);
     }
@@ -803,7 +804,11 @@ engine_step(struct engine *engine, long long int now_ms)
     }
     run_egress(engine);
     timer_wheel_run(&engine->wheel, now_ms, timer_fired, engine);
+    tracked_conns_tell_news(engine);
     engine_recompute_dirty(engine);
+    LIST_FOR_EACH (onic, node, &engine->nics) {
+        wake_ms = MIN(wake_ms, tracked_conns_fill_room(engine, onic));
+    }
     wake_ms = MIN(wake_ms, module_rules_retry(engine));
     if (now_ms >= engine->expire_ms) {
         retired_paths_expire(engine);
@@ -814,7 +819,8 @@ engine_step(struct engine *engine, long long int now_ms)
         offload_nic_submit(onic, now_ms);
     }
 
-    if (!ovs_list_is_empty(&engine->dirty)) {
+    if (!ovs_list_is_empty(&engine->dirty)
+        || !ovs_list_is_empty(&engine->news)) {
         return now_ms;
     }
     LIST_FOR_EACH (onic, node, &engine->nics) {
@@ -834,7 +840,8 @@ engine_is_settled(const struct engine *engine)
             return false;
         }
     }
-    return ovs_list_is_empty(&engine->dirty) && queues_are_empty(engine);
+    return (ovs_list_is_empty(&engine->dirty)
+            && ovs_list_is_empty(&engine->news) && queues_are_empty(engine));
 }
 
 void

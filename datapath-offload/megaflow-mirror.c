@@ -127,7 +127,10 @@ mf_mirror_get_slot(struct mf_mirror *mirror, uint32_t dp, odp_port_t in_port,
     ovs_list_init(&slot->subtables);
     ovs_list_init(&slot->dead);
     ovs_list_init(&slot->rewriters);
+    ovs_list_init(&slot->news);
+    slot->news_seq = slot->all_seq = 0;
     ovs_list_init(&slot->waiters);
+    ovs_list_init(&slot->news_node);
     hmap_insert(&mirror->slots, &slot->node, hash);
     return slot;
 }
@@ -136,7 +139,8 @@ void
 mf_mirror_release_slot(struct mf_mirror *mirror, struct mf_slot *slot)
 {
     if (ovs_list_is_empty(&slot->subtables) && ovs_list_is_empty(&slot->dead)
-        && ovs_list_is_empty(&slot->waiters)) {
+        && ovs_list_is_empty(&slot->waiters)
+        && ovs_list_is_empty(&slot->news_node)) {
         hmap_remove(&mirror->slots, &slot->node);
         free(slot);
     }
@@ -333,6 +337,12 @@ megaflow_update(struct megaflow *flow)
 
     ovs_assert(ovs_list_is_empty(&flow->stages));
     best = choose_variant(flow, &differs);
+    if (best != flow->variant
+        && !minimatch_equal(&best->match, &flow->variant->match)) {
+        /* What waits because of the packets that it matched until now may not
+         * find it any more. */
+        flow->slot->all_seq = ++flow->mirror->news_seq;
+    }
     remove_from_table(flow);
     show_variant(flow, best, differs);
     LIST_FOR_EACH_SAFE (variant, node, &flow->variants) {
@@ -409,6 +419,7 @@ mf_mirror_add(struct mf_mirror *mirror, uint32_t dp, const ovs_u128 *ufid,
     ovs_list_init(&flow->copies);
     ovs_list_init(&flow->variants);
     ovs_list_init(&flow->rewriter_node);
+    ovs_list_init(&flow->news_node);
     ovs_list_init(&flow->stages);
     flow->live = true;
     atomic_init(&flow->n_installed, 0);
@@ -481,6 +492,16 @@ mf_mirror_drop_copy(struct mf_mirror *mirror, const ovs_u128 *ufid,
 }
 
 void
+megaflow_announce(struct megaflow *flow)
+{
+    struct mf_slot *slot = flow->slot;
+
+    flow->news_seq = slot->news_seq = ++flow->mirror->news_seq;
+    ovs_list_remove(&flow->news_node);
+    ovs_list_push_back(&slot->news, &flow->news_node);
+}
+
+void
 mf_mirror_remove(struct mf_mirror *mirror, struct megaflow *flow,
               long long int now_ms)
 {
@@ -493,6 +514,8 @@ mf_mirror_remove(struct mf_mirror *mirror, struct megaflow *flow,
     remove_from_table(flow);
     ovs_list_remove(&flow->rewriter_node);
     ovs_list_init(&flow->rewriter_node);
+    ovs_list_remove(&flow->news_node);
+    ovs_list_init(&flow->news_node);
     ovs_list_push_back(&flow->slot->dead, &flow->dead_node);
     mirror->n_flows--;
 }
@@ -511,6 +534,19 @@ bury(struct mf_mirror *mirror, struct megaflow *flow)
         ovs_mutex_unlock(&flow->mutex);
     }
     ovsrcu_postpone(megaflow_free, flow);
+}
+
+void
+mf_mirror_bury_idle(struct mf_mirror *mirror, struct megaflow *flow)
+{
+    bool idle;
+
+    ovs_mutex_lock(&flow->mutex);
+    idle = flow->packets == flow->claimed_packets;
+    ovs_mutex_unlock(&flow->mutex);
+    if (idle && !flow->n_predecessors && !flow->n_paths && !flow->rule) {
+        bury(mirror, flow);
+    }
 }
 
 void

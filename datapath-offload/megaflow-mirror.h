@@ -106,6 +106,8 @@ struct megaflow {
     struct hmap_node table_node;    /* In subtable's 'flows', if 'live'. */
     struct ovs_list dead_node;      /* In slot's 'dead', if not 'live'. */
     struct ovs_list rewriter_node;  /* In slot's 'rewriters', or empty. */
+    struct ovs_list news_node;      /* In slot's 'news', or empty. */
+    uint64_t news_seq;              /* Of megaflow_announce(). */
     struct mf_mirror *mirror;
     struct mf_slot *slot;
     struct mf_subtable *table;  /* Null if not 'live'. */
@@ -158,13 +160,22 @@ struct mf_slot {
     struct ovs_list dead;           /* Of dead struct megaflow. */
     struct ovs_list rewriters;      /* Of live struct megaflow of which
                                      * megaflow_program_rewrites_early(). */
-    struct ovs_list waiters;        /* The engine's: who would like to know
-                                     * about new megaflows. */
+    struct ovs_list news;           /* Of struct megaflow that were announced,
+                                     * latest last. */
+    uint64_t news_seq;              /* Of the last of them. */
+    uint64_t all_seq;               /* What waits for longer must look at
+                                     * everything. */
+
+    /* The engine's: who would like to know about new megaflows, and whether
+     * some of them have not been told yet. */
+    struct ovs_list waiters;
+    struct ovs_list news_node;
 };
 
 struct mf_mirror {
     struct cmap by_ufid;
     struct hmap slots;
+    uint64_t news_seq;              /* Grows with each announcement. */
     size_t n_flows;                 /* Live ones. */
 
     /* Counts that came late: credited to successors, or to nobody. */
@@ -210,9 +221,18 @@ const struct megaflow_program *megaflow_next_program(
     const struct megaflow *flow);
 void megaflow_update(struct megaflow *flow);
 
+/* Live 'flow' is new, or something about it has changed that those that wait
+ * in its slot should know. */
+void megaflow_announce(struct megaflow *flow);
+
 /* Makes 'flow' dead.  No path goes through it any more. */
 void mf_mirror_remove(struct mf_mirror *, struct megaflow *flow,
                    long long int now_ms);
+
+/* Frees dead 'flow' at once if the caller knows of no rule that it is part of,
+ * and all that was counted for it was told: then nothing comes late.  What
+ * nobody offloads does not become a burden to what is new in the slot. */
+void mf_mirror_bury_idle(struct mf_mirror *, struct megaflow *flow);
 
 /* Frees what is dead for longer than MEGAFLOW_GRACE_MS. */
 void mf_mirror_expire(struct mf_mirror *, long long int now_ms);

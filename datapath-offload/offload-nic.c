@@ -39,6 +39,7 @@ offload_nic_create(struct nic *nic, const struct offload_nic_ops *ops,
     ovs_list_init(&onic->dels);
     ovs_list_init(&onic->present);
     ovs_list_init(&onic->pending);
+    ovs_list_init(&onic->room_waiters);
     return onic;
 }
 

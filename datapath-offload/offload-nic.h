@@ -110,7 +110,9 @@ struct offload_nic {
     size_t n_present;
     size_t n_pending;
     size_t n_conns;                 /* The engine's: connections that occupy a
-                                     * place here. */
+                                     * place here, */
+    struct ovs_list room_waiters;   /* those for which there was none, */
+    long long int fill_ms;          /* and when they were told last. */
     long long int stats_ms;         /* Counters were read last. */
     double stats_due;               /* Counters that are due, fraction. */
 

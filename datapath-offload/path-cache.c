@@ -228,7 +228,7 @@ module_rule_recover(struct module_rule *rule)
 {
     rule->failed = false;
     ovs_list_push_back(&rule->engine->failed_rules, &rule->failed_node);
-    tracked_conn_wake_waiters(rule->flow);
+    tracked_conn_wake_waiters(rule->engine, rule->flow);
 }
 
 /* Forgets that 'rule' failed. */
@@ -240,7 +240,7 @@ module_rule_forget(struct module_rule *rule)
 
     rule->failed = false;
     module_rule_drop(engine, rule);
-    tracked_conn_wake_waiters(flow);
+    tracked_conn_wake_waiters(engine, flow);
 }
 
 void

@@ -46,6 +46,8 @@ clear_waits(struct tracked_conn *tc)
         free(wait);
     }
     conn_index_clear_waits(tc);
+    ovs_list_remove(&tc->room_node);
+    ovs_list_init(&tc->room_node);
 }
 
 static void
@@ -55,6 +57,7 @@ add_wait(struct tracked_conn *tc, int dir, struct mf_slot *slot)
 
     wait->conn = tc;
     wait->slot = slot;
+    wait->seq = tc->engine->mirror.news_seq;
     wait->dir = dir;
     ovs_list_push_back(&tc->waits, &wait->conn_node);
     ovs_list_push_back(&slot->waiters, &wait->slot_node);
@@ -94,28 +97,92 @@ subject_of(struct composition *c, struct path_subject *subject)
 }
 
 void
-tracked_conn_wake_waiters(struct megaflow *flow)
+tracked_conn_wake_waiters(struct engine *engine, struct megaflow *flow)
 {
-    struct conn_wait *wait;
+    struct mf_slot *slot = flow->slot;
 
-    LIST_FOR_EACH (wait, slot_node, &flow->slot->waiters) {
-        struct composition c = { .conn = wait->conn, .dir = wait->dir };
-        struct path_subject subject;
-        struct flow_probe probe;
+    megaflow_announce(flow);
+    if (!ovs_list_is_empty(&slot->waiters)
+        && ovs_list_is_empty(&slot->news_node)) {
+        ovs_list_push_back(&engine->news, &slot->news_node);
+    }
+}
 
-        /* After recirculation packets are known only to composition. */
-        subject_of(&c, &subject);
-        path_probe_init(&probe, &subject);
-        if (flow->slot->recirc_id
-            || megaflow_program_rewrites_early(flow->program)) {
-            memset(&probe.known, 0, sizeof probe.known);
-            memset(&probe.known.in_port, 0xff, sizeof probe.known.in_port);
-            probe.known.dl_type = OVS_BE16_MAX;
-            probe.known.nw_proto = UINT8_MAX;
+/* Returns true if packets for which 'wait' waits may hit 'flow'. */
+static bool
+wait_concerns(const struct conn_wait *wait, const struct megaflow *flow)
+{
+    struct composition c = { .conn = wait->conn, .dir = wait->dir };
+    struct path_subject subject;
+    struct flow_probe probe;
+
+    /* After recirculation packets are known only to composition. */
+    subject_of(&c, &subject);
+    path_probe_init(&probe, &subject);
+    if (flow->slot->recirc_id
+        || megaflow_program_rewrites_early(flow->program)) {
+        memset(&probe.known, 0, sizeof probe.known);
+        memset(&probe.known.in_port, 0xff, sizeof probe.known.in_port);
+        probe.known.dl_type = OVS_BE16_MAX;
+        probe.known.nw_proto = UINT8_MAX;
+    }
+    return megaflow_admits(flow, &probe);
+}
+
+/* Makes the connection of 'wait' dirty if something that was announced since
+ * 'seq' may concern it.  When there is much, looking at it is not cheaper than
+ * composing. */
+static void
+tell_wait(const struct conn_wait *wait, uint64_t seq)
+{
+    const struct megaflow *flow;
+    int n = 0;
+
+    if (!ovs_list_is_empty(&wait->conn->dirty_node)) {
+        return;
+    }
+    if (wait->slot->all_seq > seq) {
+        tracked_conn_mark_dirty(wait->conn);
+        return;
+    }
+    LIST_FOR_EACH_REVERSE (flow, news_node, &wait->slot->news) {
+        if (flow->news_seq <= seq) {
+            break;
         }
-        if (megaflow_admits(flow, &probe)) {
+        if (++n > 8 || wait_concerns(wait, flow)) {
             tracked_conn_mark_dirty(wait->conn);
+            break;
         }
+    }
+}
+
+void
+tracked_conns_tell_news(struct engine *engine)
+{
+    int left = ENGINE_MAX_TOLD;
+
+    while (left > 0 && !ovs_list_is_empty(&engine->news)) {
+        struct mf_slot *slot = CONTAINER_OF(ovs_list_front(&engine->news),
+                                            struct mf_slot, news_node);
+        struct conn_wait *wait = NULL;
+        uint64_t seq;
+
+        /* Those that were told are at the end. */
+        if (!ovs_list_is_empty(&slot->waiters)) {
+            wait = CONTAINER_OF(ovs_list_front(&slot->waiters),
+                                struct conn_wait, slot_node);
+        }
+        if (!wait || wait->seq >= slot->news_seq) {
+            ovs_list_remove(&slot->news_node);
+            ovs_list_init(&slot->news_node);
+            continue;
+        }
+        ovs_list_remove(&wait->slot_node);
+        ovs_list_push_back(&slot->waiters, &wait->slot_node);
+        seq = wait->seq;
+        wait->seq = slot->news_seq;
+        tell_wait(wait, seq);
+        left--;
     }
 }
 
@@ -287,6 +354,45 @@ tracked_conn_has_room(const struct engine *engine,
     return onic->n_conns + n <= max_conns(engine, onic);
 }
 
+/* Makes dirty the connection that waits for room in 'onic' for longest. */
+static void
+wake_room_waiter(struct offload_nic *onic)
+{
+    struct tracked_conn *tc = CONTAINER_OF(
+        ovs_list_pop_front(&onic->room_waiters), struct tracked_conn,
+        room_node);
+
+    ovs_list_init(&tc->room_node);
+    tracked_conn_mark_dirty(tc);
+}
+
+long long int
+tracked_conns_fill_room(struct engine *engine, struct offload_nic *onic)
+{
+    size_t max = max_conns(engine, onic);
+    size_t n;
+
+    if (onic->n_conns >= max || ovs_list_is_empty(&onic->room_waiters)) {
+        return LLONG_MAX;
+    }
+    if (engine->now_ms >= onic->fill_ms + ENGINE_FILL_MS) {
+        onic->fill_ms = engine->now_ms;
+        n = MIN(max - onic->n_conns, ENGINE_MAX_FILL);
+        while (n-- && !ovs_list_is_empty(&onic->room_waiters)) {
+            wake_room_waiter(onic);
+        }
+    }
+    return onic->fill_ms + ENGINE_FILL_MS;
+}
+
+void
+tracked_conns_wake_room_waiters(struct offload_nic *onic)
+{
+    while (!ovs_list_is_empty(&onic->room_waiters)) {
+        wake_room_waiter(onic);
+    }
+}
+
 void
 tracked_conns_withdraw_excess(struct engine *engine, struct offload_nic *onic)
 {
@@ -389,6 +495,10 @@ recompute_direction(struct tracked_conn *tc, int dir)
         if (reason != REASON_NONE) {
             tc->reason[dir] = reason;
         }
+        if (reason == REASON_MAX_CONNS
+            && ovs_list_is_empty(&tc->room_node)) {
+            ovs_list_push_back(&onic->room_waiters, &tc->room_node);
+        }
         if (nic_says) {
             tc->blocked_reason[dir] = reason;
             tc->blocked_why[dir] = nic_says;
@@ -423,8 +533,7 @@ set_timer(struct tracked_conn *tc)
     for (int dir = 0; dir < 2 && tc->conn; dir++) {
         if (tc->blocked_ms[dir] > engine->now_ms) {
             deadline_ms = MIN(deadline_ms, tc->blocked_ms[dir]);
-        } else if (tc->reason[dir] == REASON_MAX_CONNS
-                   || tc->reason[dir] == REASON_PENDING) {
+        } else if (tc->reason[dir] == REASON_PENDING) {
             deadline_ms = MIN(deadline_ms, (engine->now_ms
                                             + OFFLOAD_NIC_RETRY_MIN_MS));
         } else if (tc->reason[dir] == REASON_TIMEOUT) {
@@ -733,6 +842,7 @@ handle_ready(struct engine *engine, const struct ct_event *event)
         ovs_list_init(&tc->waits);
         ovs_list_init(&tc->tuple_waits);
         ovs_list_init(&tc->retired);
+        ovs_list_init(&tc->room_node);
         tc->ct = event->ct;
         tc->dp = dp_registry_find(event->ct);
         tc->zone = event->zone;

@@ -684,6 +684,74 @@ START_TEST(test_refused_rule_forgotten)
 }
 END_TEST
 
+/* Many connections wait: those that a new megaflow does not concern, or for
+ * which there is no room, are not looked at because of it, or of time. */
+START_TEST(test_waiters)
+{
+    static struct case_conn many[3000];
+    struct flow flows[2];
+    const struct tracked_conn *tc;
+    int ports[2] = { 1, 2 };
+    int n_told = 0;
+
+    start(_i);
+    set_config(1);
+    put_pipeline(1, 2);
+    for (int i = 0; i < ARRAY_SIZE(many); i++) {
+        flows[0] = nic_test_flow4(IPPROTO_UDP, 1, 200, 1000 + i, 80);
+        flows[1] = nic_test_flow4(IPPROTO_UDP, 200, 1, 80, 1000 + i);
+        many[i].timeout_ms = 3600000;
+        many[i].expiration_ms = now_ms + many[i].timeout_ms;
+        engine_test_push_ready(engine, 100 + i, &many[i], ct,
+                               ENGINE_TEST_ZONE, 0, flows, ports, false);
+    }
+    step(1000);
+    ck_assert_uint_eq(engine->n_armed, 1);
+
+    /* Nobody looks at those that wait for room. */
+    for (int i = 0; i < 20; i++) {
+        engine_step(engine, now_ms);
+        ck_assert_uint_eq(engine->n_dirty, 0);
+        now_ms += 97;
+        engine_drain(engine);
+    }
+    HMAP_FOR_EACH (tc, id_node, &engine->conns_by_id) {
+        ck_assert(tc->armed || !timer_node_is_set(&tc->timer));
+    }
+
+    /* Those that are told of a new megaflow are told in parts, of several
+     * megaflows at a time. */
+    put_dscp(5, 11, 8, 0);
+    put_dscp(6, 11, 16, 0);
+    engine_drain(engine);
+    ck_assert_uint_eq(engine->n_dirty, 0);
+    while (!ovs_list_is_empty(&engine->news)) {
+        ck_assert_int_lt(n_told++, 10);
+        tracked_conns_tell_news(engine);
+    }
+    ck_assert_int_gt(n_told, 0);
+    ck_assert_uint_gt(engine->n_dirty, 0);
+    step(1000);
+    ck_assert_uint_eq(engine->n_armed, 1);
+
+    /* When there is room, as many as fit are looked at. */
+    set_config(2000);
+    step(5000);
+    ck_assert_uint_eq(engine->n_armed, 2000);
+    for (int i = 0; i < ARRAY_SIZE(many); i++) {
+        if (many[i].armed) {
+            engine_test_push(engine, 100 + i, CT_EVENT_REMOVED);
+        }
+    }
+    step(5000);
+    ck_assert_uint_eq(engine->n_armed, 3000);
+    for (int i = 0; i < ARRAY_SIZE(many); i++) {
+        engine_test_push(engine, 100 + i, CT_EVENT_REMOVED);
+    }
+    finish();
+}
+END_TEST
+
 int
 main(int argc, char *argv[])
 {
@@ -699,6 +767,7 @@ main(int argc, char *argv[])
     tcase_add_loop_test(tcase, test_two_nics, 0, 2);
     tcase_add_loop_test(tcase, test_refused_rule, 0, 2);
     tcase_add_test(tcase, test_refused_rule_forgotten);
+    tcase_add_loop_test(tcase, test_waiters, 0, 2);
     suite_add_tcase(suite, tcase);
     return nic_test_main(argc, argv, suite);
 }
