@@ -697,6 +697,22 @@ block(struct tracked_conn *tc, int dir, const struct nic_obj *obj)
     tc->blocked_why[dir] = obj->why;
 }
 
+/* Returns true if the NIC has everything of 'tc' that it should have. */
+static bool
+is_complete(const struct tracked_conn *tc)
+{
+    const struct conn_path *cp;
+
+    LIST_FOR_EACH (cp, conn_node, &tc->paths) {
+        if (cp->wanted && !cp->path->module
+            && cp->obj.state != NIC_OBJ_PRESENT) {
+            return false;
+        }
+    }
+    return (tc->blocked_ms[0] <= tc->engine->now_ms
+            && tc->blocked_ms[1] <= tc->engine->now_ms);
+}
+
 void
 tracked_conn_obj_changed(struct tracked_conn *tc, struct nic_obj *obj)
 {
@@ -705,7 +721,8 @@ tracked_conn_obj_changed(struct tracked_conn *tc, struct nic_obj *obj)
 
     if (failed && tc->n_failed < UINT8_MAX) {
         tc->n_failed++;
-    } else if (present) {
+    } else if (present && is_complete(tc)) {
+        /* Of several rules one may fail again and again. */
         tc->n_failed = 0;
     }
 

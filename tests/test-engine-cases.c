@@ -140,6 +140,7 @@ static struct nic_class picky_class;
         CONST_CAST(struct nic *, NIC)->class = &picky_class;        \
     } while (0)
 static nic_port_id refused_port;
+static uint8_t refused_tos;         /* If not 0, only rules that match it. */
 static int refusal;
 static struct nic_completion refused[16];
 static size_t n_refused, n_refusals;
@@ -152,7 +153,9 @@ picky_submit(struct nic *nic, const struct nic_op ops[], size_t n,
         const struct nic_op *op = &ops[i];
 
         if (op->type == NIC_OP_RULE_ADD && refused_port
-            && op->rule.template->in_port == refused_port) {
+            && op->rule.template->in_port == refused_port
+            && (!refused_tos
+                || op->rule.template->match.flow.nw_tos == refused_tos)) {
             ck_assert_uint_lt(n_refused, ARRAY_SIZE(refused));
             refused[n_refused++] = (struct nic_completion) {
                 .type = op->type,
@@ -229,6 +232,7 @@ make_picky(struct nic *nic, int error)
     picky_class.conn_counters = picky_conn_counters;
     refusal = error;
     refused_port = NIC_PORT_NONE;
+    refused_tos = 0;
     n_refused = n_refusals = 0;
     nic->class = &picky_class;
 }
@@ -338,8 +342,8 @@ put_pipeline(int port0, int port1)
     engine_test_put_output(engine, port1, u32_to_odp(port0));
 }
 
-/* Puts megaflow 'ufid' of 'recirc_id', from port 1, for packets with ToS 'dscp'.  It
- * goes on at 'next', or, if that is 0, to port 2. */
+/* Puts megaflow 'ufid' of 'recirc_id', from port 1, for packets with ToS
+ * 'dscp'.  It goes on at 'next', or, if that is 0, to port 2. */
 static void
 put_dscp(int ufid, uint32_t recirc_id, uint8_t dscp, uint32_t next)
 {
@@ -664,6 +668,28 @@ START_TEST(test_refused_rule)
 }
 END_TEST
 
+/* Two paths of one direction, of which the NIC takes only one: it is not asked
+ * again and again. */
+START_TEST(test_one_of_two_paths)
+{
+    start(false);
+    make_picky(nics[0], EOPNOTSUPP);
+    refused_port = ids[1];
+    refused_tos = 8;
+    engine_test_put_megaflow(engine, 1, false, NULL);
+    put_dscp(1, 11, 0, 0);
+    put_dscp(2, 11, 8, 0);
+    new_conn(0, 1, 2, 600000);
+    step(120000);
+    ck_assert_int_eq(reason(0, 0), REASON_NIC_REFUSED);
+    ck_assert_uint_le(n_refusals, 11);
+    refused_port = NIC_PORT_NONE;
+    step(OFFLOAD_NIC_RETRY_MAX_MS + 1000);
+    ck_assert(receive(0, false, 1, 0) && receive(0, false, 1, 8));
+    finish();
+}
+END_TEST
+
 /* Connections that a refused rule waits for go: the rule is forgotten. */
 START_TEST(test_refused_rule_forgotten)
 {
@@ -767,6 +793,7 @@ main(int argc, char *argv[])
     tcase_add_loop_test(tcase, test_two_nics, 0, 2);
     tcase_add_loop_test(tcase, test_refused_rule, 0, 2);
     tcase_add_test(tcase, test_refused_rule_forgotten);
+    tcase_add_test(tcase, test_one_of_two_paths);
     tcase_add_loop_test(tcase, test_waiters, 0, 2);
     suite_add_tcase(suite, tcase);
     return nic_test_main(argc, argv, suite);
