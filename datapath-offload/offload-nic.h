@@ -165,8 +165,8 @@ void nic_obj_read_stats(struct offload_nic *, struct nic_obj *,
 /* Returns the time in which each counter is read once, in milliseconds. */
 long long int offload_nic_stats_period(const struct offload_nic *);
 
-/* Returns how old what is known of a counter may be, in milliseconds: that time
- * and the NIC's own. */
+/* Returns how old what is known of a counter may be, in ms: that
+ * time and the NIC's own. */
 long long int offload_nic_stats_lag(const struct offload_nic *);
 
 /* Returns when one of the functions above should be called next. */
