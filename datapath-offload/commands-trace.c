@@ -94,12 +94,12 @@ megaflow_to_string(const struct megaflow *flow)
     odp_format_ufid(&flow->ufid, &ds);
     ds_put_format(&ds, " recirc_id(%#"PRIx32"),in_port(%"PRIu32"),",
                   flow->slot->recirc_id, odp_to_u32(flow->slot->in_port));
-    minimatch_expand(&flow->match, &match);
+    minimatch_expand(flow->match, &match);
     match.wc.masks.recirc_id = 0;
     memset(&match.wc.masks.in_port, 0, sizeof match.wc.masks.in_port);
     match_format(&match, NULL, &ds, OFP_DEFAULT_PRIORITY);
     ds_put_cstr(&ds, " actions:");
-    program_format(&flow->program, &ds);
+    program_format(flow->program, &ds);
     return ds_steal_cstr(&ds);
 }
 

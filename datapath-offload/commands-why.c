@@ -146,11 +146,11 @@ explain_megaflows(const struct engine *engine, struct why_ctx *ctx)
     struct megaflow *flow;
 
     CMAP_FOR_EACH (flow, ufid_node, &engine->mirror.by_ufid) {
-        if (flow->program.reason != REASON_NONE) {
+        if (flow->program->reason != REASON_NONE) {
             char *s = megaflow_to_string(flow);
 
             add_why(ctx, xasprintf("megaflow %s", s), "",
-                    flow->program.reason, NULL);
+                    flow->program->reason, NULL);
             free(s);
         }
     }

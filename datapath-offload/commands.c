@@ -147,8 +147,7 @@ show_json(const struct engine *engine, const struct conn_counts *counts)
         json_object_put(o, "failed", offload_json_uint(onic->n_failed));
         json_object_put(o, "resets", offload_json_uint(onic->n_resets));
         json_object_put(o, "stats_period_ms",
-                        offload_json_uint(offload_nic_stats_period(onic)
-                                          + onic->caps.stale_ms));
+                        offload_json_uint(offload_nic_stats_lag(onic)));
         json_array_add(nics, o);
     }
     json_object_put(top, "nics", nics);
@@ -190,7 +189,7 @@ show_text(const struct engine *engine, const struct conn_counts *counts,
                       " failed; resets: %"PRIu64"\n",
                       onic->n_submitted, onic->n_failed, onic->n_resets);
         ds_put_format(ds, "  statistics lag by at most %lld ms\n",
-                      offload_nic_stats_period(onic) + onic->caps.stale_ms);
+                      offload_nic_stats_lag(onic));
     }
 }
 

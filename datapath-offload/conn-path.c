@@ -13,7 +13,7 @@ retired_path_free(struct retired_path *retired)
 {
     struct path *path = retired->path;
 
-    retired->conn->retired[retired->dir] = NULL;
+    ovs_list_remove(&retired->conn_node);
     ovs_list_remove(&retired->node);
     path->n_retired--;
     path_release(retired->conn->engine, path);
@@ -36,21 +36,35 @@ retired_paths_expire(struct engine *engine)
 void
 retired_paths_forget(struct tracked_conn *tc)
 {
-    for (int dir = 0; dir < 2; dir++) {
-        if (tc->retired[dir]) {
-            retired_path_free(tc->retired[dir]);
-        }
+    struct retired_path *retired;
+
+    LIST_FOR_EACH_SAFE (retired, conn_node, &tc->retired) {
+        retired_path_free(retired);
     }
 }
 
-/* Remembers that direction 'dir' of 'tc' took 'path', which died. */
+/* Remembers that direction 'dir' of 'tc' took 'path', which died.  It may have
+ * taken PATH_MAX_CHAINS of them at a time. */
 static void
 retire_path(struct tracked_conn *tc, int dir, struct path *path)
 {
+    struct retired_path *oldest = NULL;
     struct retired_path *retired;
+    size_t n = 0;
 
-    if (tc->retired[dir]) {
-        retired_path_free(tc->retired[dir]);
+    LIST_FOR_EACH_SAFE (retired, conn_node, &tc->retired) {
+        if (retired->dir != dir) {
+            continue;
+        }
+        if (retired->path == path) {
+            retired_path_free(retired);
+            continue;
+        }
+        oldest = oldest ? oldest : retired;
+        n++;
+    }
+    if (n >= PATH_MAX_CHAINS) {
+        retired_path_free(oldest);
     }
     retired = xmalloc(sizeof *retired);
     retired->conn = tc;
@@ -58,18 +72,43 @@ retire_path(struct tracked_conn *tc, int dir, struct path *path)
     retired->dir = dir;
     retired->retired_ms = tc->engine->now_ms;
     ovs_list_push_back(&tc->engine->retired, &retired->node);
+    ovs_list_push_back(&tc->retired, &retired->conn_node);
     path->n_retired++;
-    tc->retired[dir] = retired;
 }
 
-/* The megaflows of 'heir' take the place of those of 'path' that are dead. */
+static struct megaflow *
+path_find_slot(const struct path *path, const struct mf_slot *slot)
+{
+    for (size_t i = 0; i < path->n_stages; i++) {
+        if (path->stages[i].flow->slot == slot) {
+            return path->stages[i].flow;
+        }
+    }
+    return NULL;
+}
+
+/* The megaflows of 'heir' take the place of those of 'path' that are dead:
+ * those of the same slots.  When tables are replaced packets may be
+ * recirculated with other ids; then it is those at the same distance from the
+ * port, if the paths have nothing but the port's slot in common. */
 static void
 succeed_path(struct path *path, struct path *heir)
 {
-    if (path->n_stages == heir->n_stages) {
-        for (size_t i = 0; i < path->n_stages; i++) {
-            megaflow_set_successor(path->stages[i].flow,
-                                   heir->stages[i].flow);
+    bool aligned = (path->n_stages == heir->n_stages
+                    && path->stages[0].flow->slot
+                       == heir->stages[0].flow->slot);
+
+    for (size_t i = 1; i < path->n_stages; i++) {
+        aligned = aligned && !path_find_slot(heir, path->stages[i].flow->slot);
+    }
+    for (size_t i = 0; i < path->n_stages; i++) {
+        struct megaflow *flow = path->stages[i].flow;
+        struct megaflow *successor;
+
+        successor = (aligned ? heir->stages[i].flow
+                     : path_find_slot(heir, flow->slot));
+        if (successor) {
+            megaflow_set_successor(flow, successor);
         }
     }
 }
@@ -209,17 +248,24 @@ count_unarmed(const struct tracked_conn *tc, const struct path_ct members[],
     return n_unarmed;
 }
 
-/* Arms 'tc', the leader, and the 'n' connections of 'members', or, if there is
- * no room for all of them, none. */
+/* Arms 'tc', the leader, and the 'n' connections of 'members', or, if that is
+ * not possible for all of them, as far as can be told before, none. */
 static enum offload_reason
 arm_all(struct tracked_conn *tc, struct offload_nic *onic,
         const struct path_ct members[], size_t n)
 {
-    enum offload_reason reason = REASON_NONE;
+    enum offload_reason reason;
     size_t n_unarmed = count_unarmed(tc, members, n);
     bool was_armed[PATH_MAX_CTS];
     size_t i;
 
+    reason = tracked_conn_check_nic(tc, onic);
+    for (i = 0; i < n && reason == REASON_NONE; i++) {
+        reason = tracked_conn_check_nic(members[i].conn, onic);
+    }
+    if (reason != REASON_NONE) {
+        return reason;
+    }
     if (n_unarmed && !tracked_conn_has_room(tc->engine, onic, n_unarmed)) {
         return REASON_MAX_CONNS;
     }
@@ -252,6 +298,7 @@ conn_path_use(struct tracked_conn *tc, int dir, struct path *path,
     const struct nic_tuple tuples[2] = { chain->tuple, chain->rewrite };
     struct path_ct members[PATH_MAX_CTS];
     size_t n = get_members(tc, chain, members);
+    const struct retired_path *retired;
     enum offload_reason reason;
     struct conn_path *cp;
 
@@ -274,9 +321,10 @@ conn_path_use(struct tracked_conn *tc, int dir, struct path *path,
             succeed_path(cp->path, path);
         }
     }
-    if (tc->retired[dir]) {
-        succeed_path(tc->retired[dir]->path, path);
-        retired_path_free(tc->retired[dir]);
+    LIST_FOR_EACH (retired, conn_node, &tc->retired) {
+        if (retired->dir == dir) {
+            succeed_path(retired->path, path);
+        }
     }
 
     cp = xzalloc(sizeof *cp + n * sizeof *cp->members);

@@ -491,6 +491,13 @@ ct_conn_reannounce(struct conn *conn)
 }
 
 long long int
+ct_conn_timeout(const struct conn *conn, struct conntrack *ct)
+{
+    return ct_tail_timeout(conn, ct, has_tcp(conn) ? CT_TM_TCP_ESTABLISHED
+                                                   : CT_TM_OTHER_BIDIR);
+}
+
+long long int
 ct_conn_extend(struct conn *conn, struct conntrack *ct, long long int used_ms,
                long long int now_ms)
 {
@@ -500,9 +507,8 @@ ct_conn_extend(struct conn *conn, struct conntrack *ct, long long int used_ms,
     if (tail) {
         ovs_mutex_lock(&conn->lock);
         if (is_established(conn)) {
-            long long int when = MIN(used_ms, now_ms) + ct_tail_timeout(
-                conn, ct, has_tcp(conn) ? CT_TM_TCP_ESTABLISHED
-                                       : CT_TM_OTHER_BIDIR);
+            long long int when = (MIN(used_ms, now_ms)
+                                  + ct_conn_timeout(conn, ct));
 
             if (when > ct_conn_expiration(conn)) {
                 ct_tail_set_expiration(conn, when, now_ms);

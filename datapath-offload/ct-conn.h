@@ -222,6 +222,10 @@ void ct_conn_reannounce(struct conn *conn);
  * it was expired by force. */
 long long int ct_conn_expiration(const struct conn *conn);
 
+/* Returns the time for which 'conn', established, lives on after a packet, in
+ * milliseconds. */
+long long int ct_conn_timeout(const struct conn *conn, struct conntrack *ct);
+
 /* Makes 'conn' expire as if its last packet had come at 'used_ms', if that is
  * later than it would.  Never brings back a connection whose time is over at
  * 'now_ms', or which was expired by force.  Returns its expiration. */

@@ -29,9 +29,27 @@
 /* Connections that are looked at in one step, at most. */
 #define ENGINE_MAX_DIRTY 1024
 
+/* Connections that are told in one step, at most, of new megaflows in a slot
+ * where they wait. */
+#define ENGINE_MAX_TOLD 4096
+
+/* Connections that are told in one step, at most, that there is room in a NIC,
+ * and how often at most. */
+#define ENGINE_MAX_FILL 1024
+#define ENGINE_FILL_MS 50
+
 /* The engine looks at an idle connection this long before it expires, or at
  * half its timeout if that is shorter, so that rules are gone in time. */
 #define ENGINE_EXPIRY_MARGIN_MS 3000
+
+/* A connection must live on after a packet for so many times the lag of the
+ * NIC's counters: it is seen late that packets come, and that they do not
+ * come any more. */
+#define ENGINE_MIN_TIMEOUT_LAGS 2
+
+/* What may only change with the configuration of conntrack, of which there is
+ * no event, is looked at again after so long. */
+#define ENGINE_RECHECK_MS 30000
 
 /* A datapath port that belongs to a NIC. */
 struct offload_port {
@@ -65,6 +83,7 @@ struct engine {
     struct hmap conns_by_tuple;     /* Of struct conn_key_node. */
     struct hmap tuple_waits;        /* Of struct tuple_wait. */
     struct ovs_list failed_rules;   /* Of struct module_rule. */
+    struct ovs_list news;           /* Of struct mf_slot. */
     struct ovs_list dirty;          /* Of struct tracked_conn. */
     size_t n_dirty;
     struct ovs_list retired;        /* Of struct retired_path, oldest first. */
@@ -112,6 +131,14 @@ struct module_rule {
     unsigned int n_users;           /* Live paths. */
     bool outdated;                  /* Installed with another template. */
     bool counted;                   /* In 'flow->n_installed'. */
+
+    /* The NIC did not take it: no path may go through 'flow', so that no
+     * connection is armed for nothing.  The rule alone is tried again, for
+     * those that wait in the slot of 'flow'. */
+    bool failed;
+    enum offload_reason reason;     /* If 'failed', */
+    const char *why;                /* and the NIC's words, or null. */
+
     struct engine *engine;
     struct ovs_list failed_node;    /* In engine's 'failed_rules', or empty. */
 };
@@ -130,8 +157,12 @@ void path_kill(struct engine *, struct path *);
 void path_release(struct engine *, struct path *);
 
 /* No connection may go on using paths through 'flow': makes them dead and
- * their users dirty. */
+ * their users dirty.  Forgets that a NIC did not take its rule. */
 void path_kill_all(struct engine *, struct megaflow *flow);
+
+/* Forgets which rules NICs did not take: what they were made from, or what a
+ * NIC can do, has changed.  Makes those dirty that wait for them. */
+void module_rules_forget_failed(struct engine *);
 
 /* The state of the rule's object changed.  May free 'rule'. */
 void module_rule_changed(struct module_rule *rule);
@@ -206,10 +237,12 @@ bool conn_path_is_present(const struct conn_path *cp);
 void conn_path_account(struct conn_path *cp, uint64_t packets, uint64_t bytes,
                        long long int used_ms);
 
-/* The last path of one direction of a connection, after it died, for
- * MEGAFLOW_GRACE_MS: the megaflows of the next path take its place. */
+/* A path that one direction of a connection had before it died, for
+ * MEGAFLOW_GRACE_MS: the megaflows of the next paths take the place of its
+ * own. */
 struct retired_path {
     struct ovs_list node;           /* In engine's 'retired'. */
+    struct ovs_list conn_node;      /* In connection's 'retired'. */
     struct tracked_conn *conn;
     struct path *path;
     uint8_t dir;
@@ -228,6 +261,8 @@ struct conn_wait {
     struct ovs_list slot_node;      /* In slot's 'waiters'. */
     struct tracked_conn *conn;
     struct mf_slot *slot;
+    uint64_t seq;                   /* Megaflows of 'slot' up to this
+                                     * 'news_seq' are known. */
     uint8_t dir;
 };
 
@@ -265,8 +300,9 @@ struct tracked_conn {
     bool judging;                   /* Disarmed, CT_CLOSE_PENDING. */
     bool expired;                   /* By force. */
     bool idle;                      /* Withdrawn; wait for READY. */
-    bool flushed;                   /* Withdraw once. */
     bool news;                      /* Others may depend on what changed. */
+    uint8_t flushed;                /* Withdraw once: enum offload_reason to be
+                                     * told meanwhile, or REASON_NONE. */
     bool obj_outdated;              /* Installed with other metadata. */
     uint8_t checked;                /* enum offload_reason that was told to
                                      * those that wait for it. */
@@ -285,8 +321,11 @@ struct tracked_conn {
     struct ovs_list memberships;    /* Of struct conn_member. */
     struct ovs_list waits;          /* Of struct conn_wait. */
     struct ovs_list tuple_waits;    /* Of struct tuple_wait. */
+    struct ovs_list room_node;      /* In NIC's 'room_waiters', or empty. */
 
-    struct retired_path *retired[2]; /* By direction, or null. */
+    struct ovs_list retired;        /* Of struct retired_path, oldest first,
+                                     * at most PATH_MAX_CHAINS for each
+                                     * direction. */
 
     struct { uint64_t packets, bytes; } carried[2]; /* By NICs. */
     long long int used_ms;          /* Last known hit in a NIC. */
@@ -306,7 +345,16 @@ bool tracked_conn_is_installed(const struct tracked_conn *tc);
 bool tracked_conn_has_room(const struct engine *, const struct offload_nic *,
                            size_t n);
 
-/* Returns REASON_NONE if 'tc' is armed, after trying to arm it. */
+/* Takes back as many connections as there are more in 'onic' than may be. */
+void tracked_conns_withdraw_excess(struct engine *, struct offload_nic *);
+
+/* Returns why 'tc' must not be armed for 'onic', whatever room there is, or
+ * REASON_NONE. */
+enum offload_reason tracked_conn_check_nic(const struct tracked_conn *tc,
+                                           const struct offload_nic *);
+
+/* Returns REASON_NONE if 'tc' is armed, after trying to arm it.  There is room
+ * for it and tracked_conn_check_nic() has nothing against it. */
 enum offload_reason tracked_conn_arm(struct tracked_conn *tc,
                                      struct offload_nic *);
 
@@ -324,8 +372,19 @@ void conn_obj_update(struct tracked_conn *);
 /* An object of the connection changed its state. */
 void tracked_conn_obj_changed(struct tracked_conn *, struct nic_obj *);
 
-/* 'flow' is new: makes dirty who waits for it. */
-void tracked_conn_wake_waiters(struct megaflow *flow);
+/* 'flow' is new, or has changed: those that wait for it will be dirty soon. */
+void tracked_conn_wake_waiters(struct engine *, struct megaflow *flow);
+
+/* Makes dirty, of those that wait in slots where there are new megaflows, whom
+ * they may concern: ENGINE_MAX_TOLD of those that wait at most. */
+void tracked_conns_tell_news(struct engine *);
+
+/* Makes dirty as many as there is room for in the NIC of those that wait for
+ * that, but at most ENGINE_MAX_FILL.  Returns when to be called next. */
+long long int tracked_conns_fill_room(struct engine *, struct offload_nic *);
+
+/* Makes dirty all that wait for room in the NIC. */
+void tracked_conns_wake_room_waiters(struct offload_nic *);
 
 /* Returns true if some packets of the connection are carried by a NIC in
  * direction 'dir'. */

@@ -27,8 +27,9 @@ enum megaflow_event_type {
 struct megaflow_event {
     struct mpsc_queue_node node;
     enum megaflow_event_type type;
-    uint32_t dp;
+    uint32_t dp;                    /* PUT, FLUSH. */
     ovs_u128 ufid;                  /* PUT, DEL. */
+    const void *copy;               /* PUT, DEL. */
     odp_port_t in_port;             /* FLUSH. */
     struct megaflow_program program; /* PUT; owned until the mirror has it. */
     struct match match;             /* PUT; not allocated otherwise. */
@@ -40,6 +41,7 @@ static const struct engine_conn_ops default_conn_ops = {
     .judge = ct_conn_judge,
     .reannounce = ct_conn_reannounce,
     .expiration = ct_conn_expiration,
+    .timeout = ct_conn_timeout,
     .extend = ct_conn_extend,
 };
 
@@ -89,6 +91,7 @@ engine_create(const struct engine_conn_ops *conn_ops, long long int now_ms)
     hmap_init(&engine->conns_by_tuple);
     hmap_init(&engine->tuple_waits);
     ovs_list_init(&engine->failed_rules);
+    ovs_list_init(&engine->news);
     ovs_list_init(&engine->dirty);
     ovs_list_init(&engine->retired);
     timer_wheel_init(&engine->wheel, now_ms);
@@ -145,14 +148,15 @@ push_mf_event(struct engine *engine, struct megaflow_event *event)
 
 void
 engine_push_megaflow(struct engine *engine, uint32_t dp, const ovs_u128 *ufid,
-                     const struct match *match, const struct nlattr *actions,
-                     size_t actions_len)
+                     const void *copy, const struct match *match,
+                     const struct nlattr *actions, size_t actions_len)
 {
     struct megaflow_event *event = xmalloc(sizeof *event);
 
     event->type = MEGAFLOW_PUT;
     event->dp = dp;
     event->ufid = *ufid;
+    event->copy = copy;
     event->match = *match;
     megaflow_program_parse(actions, actions_len, &event->program);
     push_mf_event(engine, event);
@@ -170,12 +174,13 @@ short_mf_event(enum megaflow_event_type type, uint32_t dp)
 }
 
 void
-engine_push_megaflow_del(struct engine *engine, uint32_t dp,
-                         const ovs_u128 *ufid)
+engine_push_megaflow_del(struct engine *engine, const ovs_u128 *ufid,
+                         const void *copy)
 {
-    struct megaflow_event *event = short_mf_event(MEGAFLOW_DEL, dp);
+    struct megaflow_event *event = short_mf_event(MEGAFLOW_DEL, 0);
 
     event->ufid = *ufid;
+    event->copy = copy;
     push_mf_event(engine, event);
 }
 
@@ -289,7 +294,7 @@ path_uses_port(const struct path *path, uint32_t dp, odp_port_t odp_port)
     }
     for (size_t i = 0; i < path->n_stages; i++) {
         const struct megaflow *flow = path->stages[i].flow;
-        const struct megaflow_program *program = &flow->program;
+        const struct megaflow_program *program = flow->program;
 
         for (size_t j = 0; j < program->n_ops; j++) {
             if (program->ops[j].type == MEGAFLOW_OP_OUTPUT
@@ -310,6 +315,7 @@ kill_paths(struct engine *engine, const struct offload_nic *onic, uint32_t dp,
 {
     struct path *path;
 
+    module_rules_forget_failed(engine);
     HMAP_FOR_EACH_SAFE (path, node, &engine->paths) {
         if (onic ? path->onic == onic : path_uses_port(path, dp, odp_port)) {
             path_kill(engine, path);
@@ -325,7 +331,7 @@ path_uses_egress(const struct path *path, uint32_t id)
     for (size_t i = 0; i < path->n_stages; i++) {
         const struct megaflow_program *program;
 
-        program = &path->stages[i].flow->program;
+        program = path->stages[i].flow->program;
         for (size_t j = 0; j < program->n_ops; j++) {
             if (program->ops[j].type == MEGAFLOW_OP_LB_OUTPUT
                 && program->ops[j].id == id) {
@@ -371,6 +377,7 @@ run_egress(struct engine *engine)
                         &change);
     }
     if (change.any) {
+        module_rules_forget_failed(engine);
         reconsider_unoffloaded(engine);
     }
 }
@@ -419,6 +426,7 @@ engine_set_config(struct engine *engine, const struct engine_config *config,
     engine->config = *config;
     LIST_FOR_EACH (onic, node, &engine->nics) {
         set_mode(engine, onic);
+        tracked_conns_withdraw_excess(engine, onic);
     }
     if (all) {
         HMAP_FOR_EACH (tc, id_node, &engine->conns_by_id) {
@@ -534,6 +542,8 @@ engine_nic_changed(struct engine *engine, struct nic *nic,
     if (onic) {
         nic->class->get_caps(nic, &onic->caps);
         set_mode(engine, onic);
+        module_rules_forget_failed(engine);
+        tracked_conns_withdraw_excess(engine, onic);
         reconsider_unoffloaded(engine);
     }
 }
@@ -636,6 +646,7 @@ engine_clear_port(struct engine *engine, uint32_t dp, odp_port_t odp_port,
         if (!MUTANT(port_removal_ignored)) {
             kill_paths(engine, NULL, dp, odp_port);
         }
+        tracked_conns_wake_room_waiters(onic);
     }
 }
 
@@ -646,7 +657,7 @@ engine_flush(struct engine *engine, long long int now_ms)
 
     engine->now_ms = now_ms;
     HMAP_FOR_EACH (tc, id_node, &engine->conns_by_id) {
-        tc->flushed = true;
+        tc->flushed = REASON_PENDING;
         tracked_conn_mark_dirty(tc);
     }
 }
@@ -657,31 +668,53 @@ static void
 remove_megaflow(struct engine *engine, struct megaflow *flow)
 {
     path_kill_all(engine, flow);
-    egress_ids_unref(engine, &flow->program);
+    egress_ids_unref(engine, flow->program);
     mf_mirror_remove(&engine->mirror, flow, engine->now_ms);
+    mf_mirror_bury_idle(&engine->mirror, flow);
+}
+
+/* The copies of 'flow' have changed. */
+static void
+update_megaflow(struct engine *engine, struct megaflow *flow)
+{
+    const struct megaflow_program *next = megaflow_next_program(flow);
+
+    if (next) {
+        path_kill_all(engine, flow);
+        egress_ids_ref(engine, next);
+        egress_ids_unref(engine, flow->program);
+        megaflow_update(flow);
+        tracked_conn_wake_waiters(engine, flow);
+    }
 }
 
 static void
 put_megaflow(struct engine *engine, struct megaflow_event *event)
 {
-    struct megaflow *flow = mf_mirror_find(&engine->mirror, event->dp,
-                                           &event->ufid);
+    struct megaflow *flow;
     bool added;
 
-    if (flow) {
-        if (MUTANT(modify_ignored)
-            || megaflow_is_unchanged(flow, &event->match, &event->program)) {
-            return;
-        }
-        path_kill_all(engine, flow);
-    }
-    egress_ids_ref(engine, &event->program);
-    if (flow) {
-        egress_ids_unref(engine, &flow->program);
-    }
     flow = mf_mirror_put(&engine->mirror, event->dp, &event->ufid,
-                         &event->match, &event->program, &added);
-    tracked_conn_wake_waiters(flow);
+                         event->copy, &event->match, &event->program, &added);
+    if (added) {
+        egress_ids_ref(engine, flow->program);
+        tracked_conn_wake_waiters(engine, flow);
+    } else if (!MUTANT(modify_ignored)) {
+        update_megaflow(engine, flow);
+    }
+}
+
+static void
+drop_megaflow_copy(struct engine *engine, const ovs_u128 *ufid,
+                   const void *copy)
+{
+    struct megaflow *flow = mf_mirror_drop_copy(&engine->mirror, ufid, copy);
+
+    if (flow && ovs_list_is_empty(&flow->copies)) {
+        remove_megaflow(engine, flow);
+    } else if (flow) {
+        update_megaflow(engine, flow);
+    }
 }
 
 static void
@@ -699,17 +732,14 @@ flush_megaflows(struct engine *engine, uint32_t dp, odp_port_t in_port)
 static void
 handle_mf_event(struct engine *engine, struct megaflow_event *event)
 {
-    struct megaflow *flow;
-
     switch (event->type) {
     case MEGAFLOW_PUT:
         put_megaflow(engine, event);
         megaflow_program_destroy(&event->program);
         break;
     case MEGAFLOW_DEL:
-        flow = mf_mirror_find(&engine->mirror, event->dp, &event->ufid);
-        if (flow && !MUTANT(delete_ignored)) {
-            remove_megaflow(engine, flow);
+        if (!MUTANT(delete_ignored)) {
+            drop_megaflow_copy(engine, &event->ufid, event->copy);
         }
         break;
     case MEGAFLOW_FLUSH:
@@ -779,7 +809,11 @@ engine_step(struct engine *engine, long long int now_ms)
     }
     run_egress(engine);
     timer_wheel_run(&engine->wheel, now_ms, timer_fired, engine);
+    tracked_conns_tell_news(engine);
     engine_recompute_dirty(engine);
+    LIST_FOR_EACH (onic, node, &engine->nics) {
+        wake_ms = MIN(wake_ms, tracked_conns_fill_room(engine, onic));
+    }
     wake_ms = MIN(wake_ms, module_rules_retry(engine));
     if (now_ms >= engine->expire_ms) {
         retired_paths_expire(engine);
@@ -790,7 +824,8 @@ engine_step(struct engine *engine, long long int now_ms)
         offload_nic_submit(onic, now_ms);
     }
 
-    if (!ovs_list_is_empty(&engine->dirty)) {
+    if (!ovs_list_is_empty(&engine->dirty)
+        || !ovs_list_is_empty(&engine->news)) {
         return now_ms;
     }
     LIST_FOR_EACH (onic, node, &engine->nics) {
@@ -810,7 +845,8 @@ engine_is_settled(const struct engine *engine)
             return false;
         }
     }
-    return ovs_list_is_empty(&engine->dirty) && queues_are_empty(engine);
+    return (ovs_list_is_empty(&engine->dirty)
+            && ovs_list_is_empty(&engine->news) && queues_are_empty(engine));
 }
 
 void

@@ -64,6 +64,7 @@ struct engine_conn_ops {
                            long long int now_ms);
     void (*reannounce)(struct conn *);
     long long int (*expiration)(const struct conn *);
+    long long int (*timeout)(const struct conn *, struct conntrack *);
     long long int (*extend)(struct conn *, struct conntrack *,
                             long long int used_ms, long long int now_ms);
 };
@@ -96,15 +97,17 @@ void engine_unlock(struct engine *engine);
 
 /* Inputs from any thread. */
 
-/* A megaflow of datapath 'dp' was installed or changed.  Copies its
+/* Copy 'copy' of a megaflow of datapath 'dp' was installed or changed, or is
+ * told again.  Each PMD thread has copies of its own, see megaflow-mirror.h;
+ * 'copy' only identifies it, until engine_push_megaflow_del().  Copies its
  * arguments. */
 void engine_push_megaflow(struct engine *, uint32_t dp, const ovs_u128 *ufid,
-                          const struct match *, const struct nlattr *actions,
-                          size_t actions_len);
+                          const void *copy, const struct match *,
+                          const struct nlattr *actions, size_t actions_len);
 
-/* A megaflow was removed. */
-void engine_push_megaflow_del(struct engine *, uint32_t dp,
-                              const ovs_u128 *ufid);
+/* A copy of a megaflow was removed.  It need not be known. */
+void engine_push_megaflow_del(struct engine *, const ovs_u128 *ufid,
+                              const void *copy);
 
 /* All megaflows that start at 'in_port' are being removed. */
 void engine_push_flush(struct engine *, uint32_t dp, odp_port_t in_port);

@@ -82,11 +82,27 @@ mf_mirror_init(struct mf_mirror *mirror)
 }
 
 static void
+variant_free(struct mf_variant *variant)
+{
+    ovs_list_remove(&variant->node);
+    minimatch_destroy(&variant->match);
+    megaflow_program_destroy(&variant->program);
+    free(variant);
+}
+
+static void
 megaflow_free(struct megaflow *flow)
 {
+    struct mf_variant *variant;
+    struct mf_copy *copy;
+
+    LIST_FOR_EACH_POP (copy, node, &flow->copies) {
+        free(copy);
+    }
+    LIST_FOR_EACH_SAFE (variant, node, &flow->variants) {
+        variant_free(variant);
+    }
     ovs_mutex_destroy(&flow->mutex);
-    minimatch_destroy(&flow->match);
-    megaflow_program_destroy(&flow->program);
     free(flow->shares);
     free(flow);
 }
@@ -112,7 +128,10 @@ mf_mirror_get_slot(struct mf_mirror *mirror, uint32_t dp, odp_port_t in_port,
     ovs_list_init(&slot->subtables);
     ovs_list_init(&slot->dead);
     ovs_list_init(&slot->rewriters);
+    ovs_list_init(&slot->news);
+    slot->news_seq = slot->all_seq = 0;
     ovs_list_init(&slot->waiters);
+    ovs_list_init(&slot->news_node);
     hmap_insert(&mirror->slots, &slot->node, hash);
     return slot;
 }
@@ -121,7 +140,8 @@ void
 mf_mirror_release_slot(struct mf_mirror *mirror, struct mf_slot *slot)
 {
     if (ovs_list_is_empty(&slot->subtables) && ovs_list_is_empty(&slot->dead)
-        && ovs_list_is_empty(&slot->waiters)) {
+        && ovs_list_is_empty(&slot->waiters)
+        && ovs_list_is_empty(&slot->news_node)) {
         hmap_remove(&mirror->slots, &slot->node);
         free(slot);
     }
@@ -168,12 +188,12 @@ megaflows_overlap(const struct megaflow *a, const struct megaflow *b)
 {
     size_t idx;
 
-    FLOWMAP_FOR_EACH_INDEX (idx, a->match.mask->masks.map) {
-        uint64_t mask = (miniflow_get(&a->match.mask->masks, idx)
-                         & miniflow_get(&b->match.mask->masks, idx));
+    FLOWMAP_FOR_EACH_INDEX (idx, a->match->mask->masks.map) {
+        uint64_t mask = (miniflow_get(&a->match->mask->masks, idx)
+                         & miniflow_get(&b->match->mask->masks, idx));
 
-        if ((miniflow_get(a->match.flow, idx)
-             ^ miniflow_get(b->match.flow, idx)) & mask) {
+        if ((miniflow_get(a->match->flow, idx)
+             ^ miniflow_get(b->match->flow, idx)) & mask) {
             return false;
         }
     }
@@ -220,13 +240,16 @@ adopt_dead(struct megaflow *flow)
     }
 }
 
-/* Puts 'flow' in the subtable of its match, 'match'. */
+/* Puts 'flow' in the subtable of its match. */
 static void
-insert_in_table(struct megaflow *flow, const struct match *match)
+insert_in_table(struct megaflow *flow)
 {
-    flow->table = get_subtable(flow->slot, flow->match.mask, &match->wc);
+    struct match match;
+
+    minimatch_expand(flow->match, &match);
+    flow->table = get_subtable(flow->slot, flow->match->mask, &match.wc);
     hmap_insert(&flow->table->flows, &flow->table_node,
-                flow_hash_in_wildcards(&match->flow, &flow->table->index, 0));
+                flow_hash_in_wildcards(&match.flow, &flow->table->index, 0));
 }
 
 static void
@@ -237,98 +260,182 @@ remove_from_table(struct megaflow *flow)
     flow->table = NULL;
 }
 
-/* Gives 'flow' the operations of 'program', which is left without. */
+/* What a megaflow does of which the copies do not do the same. */
+static const struct megaflow_program differing = { .reason = REASON_COPIES };
+
+/* Makes 'flow' what 'variant' is, or, if its copies 'differ', refused. */
 static void
-set_program(struct megaflow *flow, struct megaflow_program *program)
+show_variant(struct megaflow *flow, const struct mf_variant *variant,
+             bool differs)
 {
-    megaflow_program_destroy(&flow->program);
-    flow->program = *program;
-    program->ops = NULL;
-    program->n_ops = 0;
+    flow->variant = variant;
+    flow->differs = differs;
+    flow->match = &variant->match;
+    flow->program = differs ? &differing : &variant->program;
 
     ovs_list_remove(&flow->rewriter_node);
     ovs_list_init(&flow->rewriter_node);
-    if (megaflow_program_rewrites_early(&flow->program)) {
+    if (megaflow_program_rewrites_early(flow->program)) {
         ovs_list_push_back(&flow->slot->rewriters, &flow->rewriter_node);
     }
+    insert_in_table(flow);
+}
+
+/* Returns true if whatever hits 'b' hits 'a' as well, but not the other way
+ * around.  Both are of one megaflow: they match the same values, which are
+ * zero where only one of them matches. */
+static bool
+is_wider(const struct minimatch *a, const struct minimatch *b)
+{
+    return (minimask_has_extra(a->mask, b->mask)
+            && !minimask_has_extra(b->mask, a->mask));
+}
+
+/* Returns the variant that 'flow', which has copies, should be, and stores in
+ * '*differs' whether its copies do different things. */
+static const struct mf_variant *
+choose_variant(const struct megaflow *flow, bool *differs)
+{
+    const struct mf_variant *best = NULL;
+    const struct mf_variant *variant;
+
+    *differs = false;
+    if (flow->variant->n_copies) {
+        best = flow->variant;
+    }
+    LIST_FOR_EACH (variant, node, &flow->variants) {
+        if (!variant->n_copies) {
+            continue;
+        }
+        if (best && !megaflow_program_equal(&best->program,
+                                            &variant->program)) {
+            *differs = true;
+        }
+        if (!best || is_wider(&variant->match, &best->match)) {
+            best = variant;
+        }
+    }
+    return best;
+}
+
+const struct megaflow_program *
+megaflow_next_program(const struct megaflow *flow)
+{
+    const struct mf_variant *best;
+    bool differs;
+
+    best = choose_variant(flow, &differs);
+    return (best == flow->variant && differs == flow->differs ? NULL
+            : differs ? &differing : &best->program);
+}
+
+void
+megaflow_update(struct megaflow *flow)
+{
+    const struct mf_variant *best;
+    struct mf_variant *variant;
+    bool differs;
+
+    ovs_assert(ovs_list_is_empty(&flow->stages));
+    best = choose_variant(flow, &differs);
+    if (best != flow->variant
+        && !minimatch_equal(&best->match, &flow->variant->match)) {
+        /* What waits because of the packets that it matched until now may not
+         * find it any more. */
+        flow->slot->all_seq = ++flow->mirror->news_seq;
+    }
+    remove_from_table(flow);
+    show_variant(flow, best, differs);
+    LIST_FOR_EACH_SAFE (variant, node, &flow->variants) {
+        if (!variant->n_copies && variant != best) {
+            variant_free(variant);
+        }
+    }
+}
+
+/* Takes 'copy' from the variant that it is. */
+static void
+leave_variant(struct megaflow *flow, struct mf_copy *copy)
+{
+    struct mf_variant *variant = copy->variant;
+
+    copy->variant = NULL;
+    if (variant && !--variant->n_copies && variant != flow->variant) {
+        variant_free(variant);
+    }
+}
+
+/* Returns the variant of 'flow' that matches 'match' and does 'program', which
+ * is left without operations, created if necessary. */
+static struct mf_variant *
+get_variant(struct megaflow *flow, const struct match *match,
+            struct megaflow_program *program)
+{
+    struct mf_variant *variant;
+    struct minimatch mini;
+
+    minimatch_init(&mini, match);
+    LIST_FOR_EACH (variant, node, &flow->variants) {
+        if (minimatch_equal(&variant->match, &mini)
+            && megaflow_program_equal(&variant->program, program)) {
+            minimatch_destroy(&mini);
+            megaflow_program_destroy(program);
+            return variant;
+        }
+    }
+
+    variant = xzalloc(sizeof *variant);
+    minimatch_move(&variant->match, &mini);
+    variant->program = *program;
+    program->ops = NULL;
+    program->n_ops = 0;
+    ovs_list_push_back(&flow->variants, &variant->node);
+    return variant;
+}
+
+static struct mf_copy *
+find_copy(const struct megaflow *flow, const void *id)
+{
+    struct mf_copy *copy;
+
+    LIST_FOR_EACH (copy, node, &flow->copies) {
+        if (copy->id == id) {
+            return copy;
+        }
+    }
+    return NULL;
 }
 
 static struct megaflow *
 mf_mirror_add(struct mf_mirror *mirror, uint32_t dp, const ovs_u128 *ufid,
-              const struct match *match, struct megaflow_program *program)
+              const struct flow *key)
 {
     struct megaflow *flow = xzalloc(sizeof *flow);
 
-    flow->slot = mf_mirror_get_slot(mirror, dp,
-                                    match->flow.in_port.odp_port,
-                                    match->flow.recirc_id);
+    flow->slot = mf_mirror_get_slot(mirror, dp, key->in_port.odp_port,
+                                    key->recirc_id);
     flow->mirror = mirror;
     flow->dp = dp;
     flow->ufid = *ufid;
-    minimatch_init(&flow->match, match);
+    ovs_list_init(&flow->copies);
+    ovs_list_init(&flow->variants);
     ovs_list_init(&flow->rewriter_node);
-    set_program(flow, program);
+    ovs_list_init(&flow->news_node);
     ovs_list_init(&flow->stages);
     flow->live = true;
     atomic_init(&flow->n_installed, 0);
     ovs_mutex_init(&flow->mutex);
-
-    insert_in_table(flow, match);
-    cmap_insert(&mirror->by_ufid, &flow->ufid_node, ufid_hash(ufid));
-    mirror->n_flows++;
-
-    adopt_dead(flow);
     return flow;
-}
-
-/* Makes 'flow' match only what 'match' matches as well. */
-static void
-narrow_match(struct megaflow *flow, const struct match *match)
-{
-    struct match both;
-    bool changed = false;
-
-    minimatch_expand(&flow->match, &both);
-    for (size_t i = 0; i < FLOW_U64S; i++) {
-        uint64_t mask = flow_u64s_const(&match->wc.masks)[i];
-
-        changed |= (mask & ~flow_u64s(&both.wc.masks)[i]) != 0;
-        flow_u64s(&both.wc.masks)[i] |= mask;
-        flow_u64s(&both.flow)[i] |= flow_u64s_const(&match->flow)[i];
-    }
-    if (changed) {
-        remove_from_table(flow);
-        minimatch_destroy(&flow->match);
-        minimatch_init(&flow->match, &both);
-        insert_in_table(flow, &both);
-    }
-}
-
-bool
-megaflow_is_unchanged(const struct megaflow *flow, const struct match *match,
-                      const struct megaflow_program *program)
-{
-    struct flow_wildcards wc;
-
-    if (!megaflow_program_equal(&flow->program, program)) {
-        return false;
-    }
-    minimask_expand(flow->match.mask, &wc);
-    for (size_t i = 0; i < FLOW_U64S; i++) {
-        if (flow_u64s_const(&match->wc.masks)[i]
-            & ~flow_u64s(&wc.masks)[i]) {
-            return false;
-        }
-    }
-    return true;
 }
 
 struct megaflow *
 mf_mirror_put(struct mf_mirror *mirror, uint32_t dp, const ovs_u128 *ufid,
-              const struct match *match_, struct megaflow_program *program,
-              bool *addedp)
+              const void *id, const struct match *match_,
+              struct megaflow_program *program, bool *addedp)
 {
     struct megaflow *flow = mf_mirror_find(mirror, dp, ufid);
+    struct mf_variant *variant;
+    struct mf_copy *copy;
     struct match match;
 
     /* OVS hands over the packet's flow unmasked; minimatch needs it masked. */
@@ -341,12 +448,58 @@ mf_mirror_put(struct mf_mirror *mirror, uint32_t dp, const ovs_u128 *ufid,
 
     *addedp = !flow;
     if (!flow) {
-        return mf_mirror_add(mirror, dp, ufid, &match, program);
+        flow = mf_mirror_add(mirror, dp, ufid, &match.flow);
     }
-    ovs_assert(ovs_list_is_empty(&flow->stages));
-    narrow_match(flow, &match);
-    set_program(flow, program);
+    copy = find_copy(flow, id);
+    if (!copy) {
+        copy = xzalloc(sizeof *copy);
+        copy->id = id;
+        ovs_list_push_back(&flow->copies, &copy->node);
+    }
+    variant = get_variant(flow, &match, program);
+    variant->n_copies++;
+    leave_variant(flow, copy);
+    copy->variant = variant;
+
+    if (*addedp) {
+        show_variant(flow, variant, false);
+        cmap_insert(&mirror->by_ufid, &flow->ufid_node, ufid_hash(ufid));
+        mirror->n_flows++;
+        adopt_dead(flow);
+    }
     return flow;
+}
+
+struct megaflow *
+mf_mirror_drop_copy(struct mf_mirror *mirror, const ovs_u128 *ufid,
+                    const void *id)
+{
+    struct megaflow *flow;
+
+    /* Datapaths do not share copies, so there is no need to know which one. */
+    CMAP_FOR_EACH_WITH_HASH (flow, ufid_node, ufid_hash(ufid),
+                             &mirror->by_ufid) {
+        struct mf_copy *copy;
+
+        if (ovs_u128_equals(flow->ufid, *ufid)
+            && (copy = find_copy(flow, id)) != NULL) {
+            leave_variant(flow, copy);
+            ovs_list_remove(&copy->node);
+            free(copy);
+            return flow;
+        }
+    }
+    return NULL;
+}
+
+void
+megaflow_announce(struct megaflow *flow)
+{
+    struct mf_slot *slot = flow->slot;
+
+    flow->news_seq = slot->news_seq = ++flow->mirror->news_seq;
+    ovs_list_remove(&flow->news_node);
+    ovs_list_push_back(&slot->news, &flow->news_node);
 }
 
 void
@@ -362,6 +515,8 @@ mf_mirror_remove(struct mf_mirror *mirror, struct megaflow *flow,
     remove_from_table(flow);
     ovs_list_remove(&flow->rewriter_node);
     ovs_list_init(&flow->rewriter_node);
+    ovs_list_remove(&flow->news_node);
+    ovs_list_init(&flow->news_node);
     ovs_list_push_back(&flow->slot->dead, &flow->dead_node);
     mirror->n_flows--;
 }
@@ -380,6 +535,19 @@ bury(struct mf_mirror *mirror, struct megaflow *flow)
         ovs_mutex_unlock(&flow->mutex);
     }
     ovsrcu_postpone(megaflow_free, flow);
+}
+
+void
+mf_mirror_bury_idle(struct mf_mirror *mirror, struct megaflow *flow)
+{
+    bool idle;
+
+    ovs_mutex_lock(&flow->mutex);
+    idle = flow->packets == flow->claimed_packets;
+    ovs_mutex_unlock(&flow->mutex);
+    if (idle && !flow->n_predecessors && !flow->n_paths && !flow->rule) {
+        bury(mirror, flow);
+    }
 }
 
 void
@@ -450,11 +618,11 @@ megaflow_admits(const struct megaflow *flow,
 {
     size_t idx;
 
-    FLOWMAP_FOR_EACH_INDEX (idx, flow->match.mask->masks.map) {
-        uint64_t mask = (miniflow_get(&flow->match.mask->masks, idx)
+    FLOWMAP_FOR_EACH_INDEX (idx, flow->match->mask->masks.map) {
+        uint64_t mask = (miniflow_get(&flow->match->mask->masks, idx)
                          & flow_u64_value(&probe->known, idx));
 
-        if ((miniflow_get(flow->match.flow, idx)
+        if ((miniflow_get(flow->match->flow, idx)
              ^ flow_u64_value(&probe->flow, idx)) & mask) {
             return false;
         }
@@ -468,8 +636,8 @@ megaflow_covers(const struct megaflow *flow,
 {
     size_t idx;
 
-    FLOWMAP_FOR_EACH_INDEX (idx, flow->match.mask->masks.map) {
-        if (miniflow_get(&flow->match.mask->masks, idx)
+    FLOWMAP_FOR_EACH_INDEX (idx, flow->match->mask->masks.map) {
+        if (miniflow_get(&flow->match->mask->masks, idx)
             & ~flow_u64_value(&probe->known, idx)) {
             return false;
         }
@@ -484,11 +652,11 @@ flow_probe_narrow(struct flow_probe *probe, const struct megaflow *flow)
     uint64_t *known = flow_u64s(&probe->known);
     size_t idx;
 
-    FLOWMAP_FOR_EACH_INDEX (idx, flow->match.mask->masks.map) {
-        uint64_t mask = miniflow_get(&flow->match.mask->masks, idx);
+    FLOWMAP_FOR_EACH_INDEX (idx, flow->match->mask->masks.map) {
+        uint64_t mask = miniflow_get(&flow->match->mask->masks, idx);
 
         value[idx] = ((value[idx] & ~mask)
-                      | (miniflow_get(flow->match.flow, idx) & mask));
+                      | (miniflow_get(flow->match->flow, idx) & mask));
         known[idx] |= mask;
     }
 }

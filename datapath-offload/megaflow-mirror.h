@@ -16,14 +16,32 @@
  * composition usually knows (addresses, ports, ct_state...).  Within a slot,
  * megaflows of one PMD thread do not overlap: OVS sees to that.
  *
+ * Copies
+ * ------
+ *
+ * The datapath has a *copy* of a megaflow for each PMD thread that installed
+ * it.  What OVS hands to offload providers has an identifier, the mega_ufid,
+ * that covers what packets have in the fields that are matched, but neither
+ * which fields these are nor what is done.  So copies with the same identifier
+ * may differ:
+ *
+ *   - in what they do, while some have been revalidated and others have not;
+ *   - in what they match: a field that one of them wildcards is zero in the
+ *     other.  One PMD thread may have both.
+ *
+ * The mirror knows each copy (mf_mirror_put(), mf_mirror_drop_copy()) and what
+ * it matches and does.  As long as all do the same, the megaflow is what one
+ * of them is, the one that matches most.  As soon as they do not, one of them
+ * is about to be revalidated, and nobody here knows which: the megaflow is
+ * refused, with REASON_COPIES, and the software does what it does.
+ *
  * Statistics
  * ----------
  *
  * 'total' of a megaflow is what NICs carried through it.  OVS's revalidators
- * ask for statistics of each *copy* of a megaflow (at least one for each PMD
- * thread that installed it); every packet must be told to exactly one of them, so
- * megaflow_claim() gives what nobody was told yet to whichever asks first
- * and remembers it in the copy's *share*.
+ * ask for statistics of each copy of a megaflow; every packet must be told to
+ * exactly one of them, so megaflow_claim() gives what nobody was told yet to
+ * whichever asks first and remembers it in the copy's *share*.
  *
  * A megaflow that was removed stays for MEGAFLOW_GRACE_MS, as *dead*: counts
  * may still come from the NIC.  They are credited to its successor: the first
@@ -68,18 +86,43 @@ struct mf_share {
     long long int asked_ms;
 };
 
+/* What some copies of a megaflow match and do. */
+struct mf_variant {
+    struct ovs_list node;           /* In megaflow's 'variants'. */
+    struct minimatch match;
+    struct megaflow_program program;
+    size_t n_copies;
+};
+
+/* One copy. */
+struct mf_copy {
+    struct ovs_list node;           /* In megaflow's 'copies'. */
+    const void *id;                 /* Identity only. */
+    struct mf_variant *variant;
+};
+
 struct megaflow {
     struct cmap_node ufid_node;     /* In mirror's 'by_ufid', if 'live'. */
     struct hmap_node table_node;    /* In subtable's 'flows', if 'live'. */
     struct ovs_list dead_node;      /* In slot's 'dead', if not 'live'. */
     struct ovs_list rewriter_node;  /* In slot's 'rewriters', or empty. */
+    struct ovs_list news_node;      /* In slot's 'news', or empty. */
+    uint64_t news_seq;              /* Of megaflow_announce(). */
     struct mf_mirror *mirror;
     struct mf_slot *slot;
     struct mf_subtable *table;  /* Null if not 'live'. */
     uint32_t dp;                    /* As in 'slot'. */
     ovs_u128 ufid;
-    struct minimatch match;
-    struct megaflow_program program;
+
+    /* Its copies.  'variant' has no copy only after the last one went, and
+     * between a change of copies and megaflow_update(). */
+    struct ovs_list copies;         /* Of struct mf_copy. */
+    struct ovs_list variants;       /* Of struct mf_variant, all different. */
+    const struct mf_variant *variant; /* The one that it is. */
+    bool differs;                   /* Refused: copies do not do the same. */
+    const struct minimatch *match;  /* Of 'variant'. */
+    const struct megaflow_program *program; /* The same, unless 'differs'. */
+
     struct ovs_list stages;         /* Of struct path_stage (path.h). */
     void *rule;                     /* The engine's, for module mode. */
     bool live;
@@ -117,13 +160,22 @@ struct mf_slot {
     struct ovs_list dead;           /* Of dead struct megaflow. */
     struct ovs_list rewriters;      /* Of live struct megaflow of which
                                      * megaflow_program_rewrites_early(). */
-    struct ovs_list waiters;        /* The engine's: who would like to know
-                                     * about new megaflows. */
+    struct ovs_list news;           /* Of struct megaflow that were announced,
+                                     * latest last. */
+    uint64_t news_seq;              /* Of the last of them. */
+    uint64_t all_seq;               /* What waits for longer must look at
+                                     * everything. */
+
+    /* The engine's: who would like to know about new megaflows, and whether
+     * some of them have not been told yet. */
+    struct ovs_list waiters;
+    struct ovs_list news_node;
 };
 
 struct mf_mirror {
     struct cmap by_ufid;
     struct hmap slots;
+    uint64_t news_seq;              /* Grows with each announcement. */
     size_t n_flows;                 /* Live ones. */
 
     /* Counts that came late: credited to successors, or to nobody. */
@@ -143,29 +195,44 @@ struct mf_slot *mf_mirror_get_slot(struct mf_mirror *, uint32_t dp,
 /* Frees 'slot' if nothing needs it any more. */
 void mf_mirror_release_slot(struct mf_mirror *, struct mf_slot *slot);
 
-/* Adds the megaflow, or changes the actions of the one with this 'ufid'.
- * Returns it; sets '*addedp' to true if it was added.  No path may go through
- * the one that is changed.  Takes over what 'program' owns, which is left
- * without operations.
- *
- * OVS's ufid covers the masked values but not the masks, and a change may come
- * with another mask than the datapath has, or from another copy.  What matches
- * both is kept: a rule must not carry more than any of them.
+/* Notes that the datapath's copy 'copy' of the megaflow with this 'ufid'
+ * matches 'match' and does 'program', whatever it did before.  Returns the
+ * megaflow, added if there was none; sets '*addedp' to true if so.  If not,
+ * the caller asks megaflow_next_program().  Takes over what 'program'
+ * owns, which is left without operations.
  *
  * Bits of 'match->flow' that are not masked do not matter. */
 struct megaflow *mf_mirror_put(struct mf_mirror *, uint32_t dp,
-                               const ovs_u128 *ufid, const struct match *,
+                               const ovs_u128 *ufid, const void *copy,
+                               const struct match *match,
                                struct megaflow_program *program,
                                bool *addedp);
 
-/* Returns true if mf_mirror_put() of 'match' and 'program' with the ufid of
- * 'flow' would change nothing. */
-bool megaflow_is_unchanged(const struct megaflow *flow, const struct match *,
-                           const struct megaflow_program *);
+/* The datapath's copy 'copy' of a megaflow with this 'ufid' is gone.  Returns
+ * the megaflow, or null if the copy was not known.  The caller removes it if
+ * no copies are left, and else asks megaflow_next_program(). */
+struct megaflow *mf_mirror_drop_copy(struct mf_mirror *, const ovs_u128 *ufid,
+                                     const void *copy);
+
+/* Returns null if 'flow', which has copies, is what follows from them.  If it
+ * is not, returns what it will do: the caller makes sure that no path goes
+ * through 'flow' and calls megaflow_update(). */
+const struct megaflow_program *megaflow_next_program(
+    const struct megaflow *flow);
+void megaflow_update(struct megaflow *flow);
+
+/* Live 'flow' is new, or something about it has changed that those that wait
+ * in its slot should know. */
+void megaflow_announce(struct megaflow *flow);
 
 /* Makes 'flow' dead.  No path goes through it any more. */
 void mf_mirror_remove(struct mf_mirror *, struct megaflow *flow,
                    long long int now_ms);
+
+/* Frees dead 'flow' at once if the caller knows of no rule that it is part of,
+ * and all that was counted for it was told: then nothing comes late.  What
+ * nobody offloads does not become a burden to what is new in the slot. */
+void mf_mirror_bury_idle(struct mf_mirror *, struct megaflow *flow);
 
 /* Frees what is dead for longer than MEGAFLOW_GRACE_MS. */
 void mf_mirror_expire(struct mf_mirror *, long long int now_ms);

@@ -40,6 +40,7 @@ offload_nic_create(struct nic *nic, const struct offload_nic_ops *ops,
     ovs_list_init(&onic->dels);
     ovs_list_init(&onic->present);
     ovs_list_init(&onic->pending);
+    ovs_list_init(&onic->room_waiters);
     return onic;
 }
 
@@ -432,6 +433,12 @@ offload_nic_stats_period(const struct offload_nic *onic)
 {
     return MAX(OFFLOAD_NIC_STATS_MS,
                onic->n_present * 1000LL / OFFLOAD_NIC_STATS_RATE);
+}
+
+long long int
+offload_nic_stats_lag(const struct offload_nic *onic)
+{
+    return offload_nic_stats_period(onic) + onic->caps.stale_ms;
 }
 
 long long int

@@ -110,7 +110,9 @@ struct offload_nic {
     size_t n_present;
     size_t n_pending;
     size_t n_conns;                 /* The engine's: connections that occupy a
-                                     * place here. */
+                                     * place here, */
+    struct ovs_list room_waiters;   /* those for which there was none, */
+    long long int fill_ms;          /* and when they were told last. */
     long long int stats_ms;         /* Counters were read last. */
     double stats_due;               /* Counters that are due, fraction. */
 
@@ -162,6 +164,10 @@ void nic_obj_read_stats(struct offload_nic *, struct nic_obj *,
 
 /* Returns the time in which each counter is read once, in milliseconds. */
 long long int offload_nic_stats_period(const struct offload_nic *);
+
+/* Returns how old what is known of a counter may be, in ms: that
+ * time and the NIC's own. */
+long long int offload_nic_stats_lag(const struct offload_nic *);
 
 /* Returns when one of the functions above should be called next. */
 long long int offload_nic_wake_ms(const struct offload_nic *,

@@ -5,16 +5,16 @@
  *   netdev_flow_get       What NICs carried must be added to one copy of a
  *       megaflow only: the hook knows which copy it is asked for.
  *
- *   netdev_flow_del       A port that was ours may still have megaflows that
- *   we
- *       know of.
- *
  *   netdev_rxq_recv       The emulated NIC sits between the device and the
  *       datapath: the one receive call.
  *
  *   xnanosleep, mpsc_queue_insert, mov_avg_cma_update   The offload thread is
  *       woken up when something is queued, instead of sleeping for up to 64
  *       ms, and it is known when it has nothing to do.
+ *
+ *   mov_avg_cma_update    Called once for each item of the offload thread's
+ *       queue, when it was handled: tells the provider of each copy of a
+ *       megaflow, see below.
  *
  *   conntrack_init, conntrack_destroy   Which datapath a connection tracker
  *       belongs to.
@@ -42,6 +42,7 @@
 #include "timeval.h"
 
 struct dp_netdev_pmd_thread;
+struct dp_offload_thread_item;
 
 /* Statistics. */
 
@@ -78,22 +79,14 @@ hooked_flow_get(struct netdev *netdev, struct match *match,
     return error;
 }
 
-static int
-hooked_flow_del(struct netdev *netdev, const ovs_u128 *ufid,
-                struct dpif_flow_stats *stats)
-{
-    if (!provider_owns(netdev) && provider_flow_gone(netdev, ufid)) {
-        return 0;
-    }
-    return netdev_flow_del(netdev, ufid, stats);
-}
-
 /* Reception. */
 
 static int hooked_rxq_recv(struct netdev_rxq *, struct dp_packet_batch *,
                            int *qfill, struct dp_netdev_pmd_thread *);
 
 /* The offload thread. */
+
+static void hooked_item_handled(const struct dp_offload_thread_item *);
 
 static atomic_uint64_t n_queued = ATOMIC_VAR_INIT(0);
 static atomic_uint64_t n_processed = ATOMIC_VAR_INIT(0);
@@ -159,13 +152,11 @@ hooked_conntrack_destroy(struct conntrack *ct)
     hooked_flow_get(NETDEV, MATCH, ACTIONS, UFID, STATS, ATTRS, BUF,      \
                     netdev_flow->pmd_id, netdev_flow,                     \
                     hooked_is_fresh(netdev_flow))
-#define netdev_flow_del(NETDEV, UFID, STATS)                              \
-    hooked_flow_del(NETDEV, UFID, STATS)
 #define netdev_rxq_recv(RX, BATCH, QFILL)                                 \
     hooked_rxq_recv(RX, BATCH, QFILL, pmd)
 #define mpsc_queue_insert(QUEUE, NODE) hooked_queue_insert(QUEUE, NODE)
 #define mov_avg_cma_update(CMA, VALUE)                                    \
-    (mov_avg_cma_update(CMA, VALUE), (void) atomic_count_inc64(&n_processed))
+    (mov_avg_cma_update(CMA, VALUE), hooked_item_handled(offload))
 #define xnanosleep(NS) hooked_idle(NS)
 #define conntrack_init() hooked_conntrack_init(class->type)
 #define conntrack_destroy(CT) hooked_conntrack_destroy(CT)
@@ -220,6 +211,78 @@ provider_queues_are_idle(void)
     return atomic_count_get64(&n_queued) == atomic_count_get64(&n_processed);
 }
 
+/* Stores in 'match' what packets hit 'flow' in the datapath. */
+static void
+get_match(const struct dp_netdev_flow *flow, struct match *match)
+{
+    memset(match, 0, sizeof *match);
+    match->flow = flow->flow;
+    miniflow_expand(&flow->cr.mask->mf, &match->wc.masks);
+    match->wc.masks.in_port.odp_port = ODPP_NONE;
+}
+
+/* Tells the provider of the copy of a megaflow that 'item' is about.
+ *
+ * OVS 3.1 calls netdev_flow_put() for the first copy of a mega_ufid, and again
+ * when one of its copies is modified; netdev_flow_del(), when the last copy
+ * goes.  So none of the following comes to a provider's ears:
+ *
+ *   - The table changed, and another PMD thread, or the same one with another
+ *     mask, installs a copy that does something else than the first
+ *     (dp_netdev_flow_offload_put() finds the mark of the first one and only
+ *     adds the copy to those that have it).  The first copy is not modified
+ *     but deleted, as the revalidator does with what is idle, or needs another
+ *     mask, or costs too much: what the provider knows stays what was deleted,
+ *     as long as the second copy lives.
+ *
+ *   - The copy that matches more goes, the one that matches less stays.
+ *
+ *   - A copy is modified and deleted before the offload thread comes to the
+ *     modification, which it then skips ('dead'); or the modification finds
+ *     that the copy has no mark and is taken for an addition.
+ *
+ *   - The port is not in the map of ports any more when the last copy goes.
+ *
+ * A modification, in addition, comes with the match that the revalidator
+ * knows, and dp_netdev_pmd_lookup_flow() may have found another copy for it
+ * than the one that was meant.  So the match is taken from the copy, which
+ * tells what the datapath does. */
+static void
+tell_copy(const struct dp_offload_thread_item *item)
+{
+    const struct dp_offload_flow_item *offload = &item->data->flow;
+    const struct dp_netdev_flow *flow = offload->flow;
+    struct netdev *netdev;
+    struct match match;
+
+    if (offload->op == DP_NETDEV_FLOW_OFFLOAD_OP_DEL) {
+        /* The datapath may be gone. */
+        provider_copy_del(&flow->mega_ufid, flow);
+        return;
+    }
+    if (flow->dead) {
+        /* Its deletion is in the queue. */
+        return;
+    }
+    netdev = netdev_ports_get(flow->flow.in_port.odp_port,
+                              dpif_normalize_type(item->dp->class->type));
+    if (netdev) {
+        get_match(flow, &match);
+        provider_copy_put(netdev, &flow->mega_ufid, flow, &match,
+                          offload->actions, offload->actions_len);
+        netdev_close(netdev);
+    }
+}
+
+static void
+hooked_item_handled(const struct dp_offload_thread_item *item)
+{
+    if (item->type == DP_OFFLOAD_FLOW) {
+        tell_copy(item);
+    }
+    atomic_count_inc64(&n_processed);
+}
+
 /* Queues all megaflows of 'pmd' that start at 'odp_port' as if they were
  * new. */
 static void
@@ -234,10 +297,7 @@ requeue_megaflows(struct dp_netdev_pmd_thread *pmd, odp_port_t odp_port)
                 = dp_netdev_flow_get_actions(flow);
             struct match match;
 
-            memset(&match, 0, sizeof match);
-            match.flow = flow->flow;
-            miniflow_expand(&flow->cr.mask->mf, &match.wc.masks);
-            match.wc.masks.in_port.odp_port = ODPP_NONE;
+            get_match(flow, &match);
             queue_netdev_flow_put(pmd, flow, &match, actions->actions,
                                   actions->size,
                                   DP_NETDEV_FLOW_OFFLOAD_OP_MOD);

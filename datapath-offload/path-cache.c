@@ -132,7 +132,11 @@ module_rule_get(struct engine *engine, struct offload_nic *onic,
     struct nic_template *template;
     enum offload_reason reason;
 
-    if (rule && rule->n_users) {
+    if (rule && rule->failed) {
+        *nic_says = rule->why;
+        return rule->reason;
+    }
+    if (rule && (rule->n_users || rule->obj.wanted)) {
         rule->n_users++;
         return REASON_NONE;
     }
@@ -171,16 +175,84 @@ module_rule_get(struct engine *engine, struct offload_nic *onic,
     return REASON_NONE;
 }
 
+/* Nobody uses 'rule' any more.  May free it. */
+static void
+module_rule_drop(struct engine *engine, struct module_rule *rule)
+{
+    nic_obj_set_wanted(rule->onic, &rule->obj, false, engine->now_ms);
+    if (nic_obj_is_gone(&rule->obj)) {
+        module_rule_free(rule);
+    }
+}
+
 static void
 module_rule_put(struct engine *engine, struct megaflow *flow)
 {
     struct module_rule *rule = flow->rule;
 
     ovs_assert(rule && rule->n_users);
-    if (!--rule->n_users) {
-        nic_obj_set_wanted(rule->onic, &rule->obj, false, engine->now_ms);
-        if (nic_obj_is_gone(&rule->obj)) {
-            module_rule_free(rule);
+    if (!--rule->n_users && !rule->failed) {
+        module_rule_drop(engine, rule);
+    }
+}
+
+static void
+kill_through(struct engine *engine, struct megaflow *flow)
+{
+    while (!ovs_list_is_empty(&flow->stages)) {
+        struct path_stage *stage = CONTAINER_OF(ovs_list_front(&flow->stages),
+                                                struct path_stage, node);
+        struct path *path = stage->path;
+
+        path_kill(engine, path);
+        path_release(engine, path);
+    }
+}
+
+/* The NIC did not take 'rule'.  It may be a passing fault: one failure is
+ * forgiven. */
+static void
+module_rule_fail(struct module_rule *rule)
+{
+    ovs_list_push_back(&rule->engine->failed_rules, &rule->failed_node);
+    if (rule->obj.refused || rule->obj.n_failed > 1) {
+        rule->failed = true;
+        rule->reason = rule->obj.reason;
+        rule->why = rule->obj.why;
+        kill_through(rule->engine, rule->flow);
+    }
+}
+
+/* 'rule' had failed and is in the NIC now.  It goes again if nobody wants it
+ * any more, see module_rules_retry(). */
+static void
+module_rule_recover(struct module_rule *rule)
+{
+    rule->failed = false;
+    ovs_list_push_back(&rule->engine->failed_rules, &rule->failed_node);
+    tracked_conn_wake_waiters(rule->engine, rule->flow);
+}
+
+/* Forgets that 'rule' failed. */
+static void
+module_rule_forget(struct module_rule *rule)
+{
+    struct engine *engine = rule->engine;
+    struct megaflow *flow = rule->flow;
+
+    rule->failed = false;
+    module_rule_drop(engine, rule);
+    tracked_conn_wake_waiters(engine, flow);
+}
+
+void
+module_rules_forget_failed(struct engine *engine)
+{
+    struct module_rule *rule;
+
+    LIST_FOR_EACH_SAFE (rule, failed_node, &engine->failed_rules) {
+        if (rule->failed) {
+            module_rule_forget(rule);
         }
     }
 }
@@ -199,21 +271,26 @@ module_rule_changed(struct module_rule *rule)
         ovs_list_remove(&rule->failed_node);
         ovs_list_init(&rule->failed_node);
     }
+    if (present && rule->failed) {
+        module_rule_recover(rule);
+    }
     if (!nic_obj_is_gone(&rule->obj)) {
         return;
     }
 
-    if (!rule->n_users) {
+    if (!rule->n_users && !rule->failed) {
         module_rule_free(rule);
         return;
     }
     if (rule->outdated) {
         rule->outdated = false;
         nic_obj_set_wanted(rule->onic, &rule->obj, true, engine->now_ms);
-    }
-    if (rule->obj.n_failed) {
-        /* Also if it was the outdated one: the NIC is not asked at once. */
-        ovs_list_push_back(&engine->failed_rules, &rule->failed_node);
+        if (rule->obj.n_failed) {
+            /* The outdated one failed: the NIC is not asked at once. */
+            ovs_list_push_back(&engine->failed_rules, &rule->failed_node);
+        }
+    } else if (rule->obj.n_failed) {
+        module_rule_fail(rule);
     }
 }
 
@@ -224,12 +301,22 @@ module_rules_retry(struct engine *engine)
     struct module_rule *rule;
 
     LIST_FOR_EACH_SAFE (rule, failed_node, &engine->failed_rules) {
-        if (rule->obj.refused) {
-            continue;
-        }
-        if (engine->now_ms >= rule->obj.retry_ms) {
+        if (rule->obj.state == NIC_OBJ_PRESENT) {
+            /* Those that waited for it have seen it when nothing is dirty. */
+            if (rule->n_users || ovs_list_is_empty(&engine->dirty)) {
+                ovs_list_remove(&rule->failed_node);
+                ovs_list_init(&rule->failed_node);
+                if (!rule->n_users) {
+                    module_rule_drop(engine, rule);
+                }
+            }
+        } else if (rule->failed
+                   && ovs_list_is_empty(&rule->flow->slot->waiters)) {
+            module_rule_forget(rule);
+        } else if (engine->now_ms >= rule->obj.retry_ms) {
             ovs_list_remove(&rule->failed_node);
             ovs_list_init(&rule->failed_node);
+            rule->obj.refused = false;
             nic_obj_retry(rule->onic, &rule->obj, engine->now_ms);
         } else {
             wake_ms = MIN(wake_ms, rule->obj.retry_ms);
@@ -358,12 +445,11 @@ path_release(struct engine *engine, struct path *path)
 void
 path_kill_all(struct engine *engine, struct megaflow *flow)
 {
-    while (!ovs_list_is_empty(&flow->stages)) {
-        struct path_stage *stage = CONTAINER_OF(ovs_list_front(&flow->stages),
-                                                struct path_stage, node);
-        struct path *path = stage->path;
+    const struct module_rule *rule;
 
-        path_kill(engine, path);
-        path_release(engine, path);
+    kill_through(engine, flow);
+    rule = flow->rule;
+    if (rule && rule->failed) {
+        module_rule_forget(flow->rule);
     }
 }

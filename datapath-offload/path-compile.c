@@ -85,8 +85,8 @@ add_match(struct match *match, const struct megaflow *flow,
 
     memcpy(value, match->flow.vlans, sizeof value);
     memcpy(mask, match->wc.masks.vlans, sizeof mask);
-    FLOWMAP_FOR_EACH_INDEX (idx, flow->match.mask->masks.map) {
-        uint64_t bits = (miniflow_get(&flow->match.mask->masks, idx)
+    FLOWMAP_FOR_EACH_INDEX (idx, flow->match->mask->masks.map) {
+        uint64_t bits = (miniflow_get(&flow->match->mask->masks, idx)
                          & flow_u64_value(fields, idx));
 
         if (except) {
@@ -96,9 +96,9 @@ add_match(struct match *match, const struct megaflow *flow,
             continue;
         }
         if (MUTANT(zero_value_dropped)) {
-            bits &= miniflow_get(flow->match.flow, idx);
+            bits &= miniflow_get(flow->match->flow, idx);
         }
-        values[idx] |= miniflow_get(flow->match.flow, idx) & bits;
+        values[idx] |= miniflow_get(flow->match->flow, idx) & bits;
         masks[idx] |= bits;
     }
     memcpy(match->flow.vlans, value, sizeof value);
@@ -112,7 +112,7 @@ add_vlan_match(struct match *match, const struct megaflow *flow,
 {
     struct match m;
 
-    minimatch_expand(&flow->match, &m);
+    minimatch_expand(flow->match, &m);
     for (size_t pos = 0; pos < FLOW_MAX_VLAN_HEADERS; pos++) {
         union flow_vlan_hdr pushed;
         size_t idx;
@@ -315,8 +315,8 @@ static enum offload_reason
 flat_ops(struct compile_ctx *ctx, const struct megaflow *flow,
          const struct path_chain *chain, ovs_be16 dl_type, size_t *ct)
 {
-    for (size_t i = 0; i < flow->program.n_ops; i++) {
-        const struct megaflow_op *op = &flow->program.ops[i];
+    for (size_t i = 0; i < flow->program->n_ops; i++) {
+        const struct megaflow_op *op = &flow->program->ops[i];
         enum offload_reason reason = REASON_NONE;
 
         switch (op->type) {
@@ -393,7 +393,7 @@ path_compile_flat(const struct path_chain *chain, ovs_be16 dl_type,
                                     - (int) ctx.tags.n_popped);
         add_match(&ctx.match, flow, path_wire_fields(), &ctx.set);
         add_vlan_match(&ctx.match, flow, &ctx.tags);
-        *reason = flow->program.reason;
+        *reason = flow->program->reason;
         if (*reason == REASON_NONE) {
             *reason = flat_ops(&ctx, flow, chain, dl_type, &ct);
         }
@@ -587,7 +587,7 @@ path_compile_module(const struct megaflow *flow,
     nic_port_id in_port;
     struct match m;
 
-    *reason = flow->program.reason;
+    *reason = flow->program->reason;
     if (*reason == REASON_NONE) {
         *reason = path_check_fields(flow);
     }
@@ -596,7 +596,7 @@ path_compile_module(const struct megaflow *flow,
     }
 
     /* Of packets as received these are zero. */
-    minimatch_expand(&flow->match, &m);
+    minimatch_expand(flow->match, &m);
     if (m.flow.skb_priority || m.flow.pkt_mark || m.flow.packet_type) {
         *reason = REASON_MATCH;
         return NULL;
@@ -617,8 +617,8 @@ path_compile_module(const struct megaflow *flow,
         ctx.match.flow.ct_label = ctx.match.wc.masks.ct_label = OVS_U128_ZERO;
     }
     add_vlan_match(&ctx.match, flow, &ctx.tags);
-    for (size_t i = 0; i < flow->program.n_ops; i++) {
-        *reason = module_op(&ctx, &state, &flow->program.ops[i]);
+    for (size_t i = 0; i < flow->program->n_ops; i++) {
+        *reason = module_op(&ctx, &state, &flow->program->ops[i]);
         if (*reason != REASON_NONE) {
             return NULL;
         }

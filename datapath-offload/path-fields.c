@@ -98,8 +98,8 @@ path_check_fields(const struct megaflow *flow)
     const struct flow *pipeline = path_pipeline_fields();
     size_t idx;
 
-    FLOWMAP_FOR_EACH_INDEX (idx, flow->match.mask->masks.map) {
-        if (miniflow_get(&flow->match.mask->masks, idx)
+    FLOWMAP_FOR_EACH_INDEX (idx, flow->match->mask->masks.map) {
+        if (miniflow_get(&flow->match->mask->masks, idx)
             & ~(flow_u64_value(wire, idx) | flow_u64_value(pipeline, idx))) {
             return REASON_MATCH;
         }

@@ -532,8 +532,8 @@ run_ops(struct compose_ctx *ctx, struct megaflow *flow, struct packet *packet)
     struct path_chain *chain = &ctx->chain;
     struct path_set *set = ctx->set;
 
-    for (size_t i = 0; i < flow->program.n_ops; i++) {
-        const struct megaflow_op *op = &flow->program.ops[i];
+    for (size_t i = 0; i < flow->program->n_ops; i++) {
+        const struct megaflow_op *op = &flow->program->ops[i];
         enum offload_reason reason = REASON_NONE;
 
         if (packet->backward && (op->type == MEGAFLOW_OP_CT
@@ -625,7 +625,7 @@ compose_flow(struct compose_ctx *ctx, struct megaflow *flow,
     struct packet packet;
 
     if (reason == REASON_NONE) {
-        reason = flow->program.reason;
+        reason = flow->program->reason;
     }
     if (reason == REASON_NONE && chain->n == ARRAY_SIZE(chain->flows)) {
         reason = REASON_TOO_DEEP;

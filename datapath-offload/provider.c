@@ -27,13 +27,12 @@ netdev_dp(const struct netdev *netdev)
 }
 
 static int
-flow_put(struct netdev *netdev, struct match *match, struct nlattr *actions,
-         size_t actions_len, const ovs_u128 *ufid,
+flow_put(struct netdev *netdev OVS_UNUSED, struct match *match OVS_UNUSED,
+         struct nlattr *actions OVS_UNUSED, size_t actions_len OVS_UNUSED,
+         const ovs_u128 *ufid OVS_UNUSED,
          struct offload_info *info OVS_UNUSED,
          struct dpif_flow_stats *stats)
 {
-    engine_push_megaflow(engine, netdev_dp(netdev), ufid, match, actions,
-                         actions_len);
     if (stats) {
         memset(stats, 0, sizeof *stats);
     }
@@ -41,10 +40,9 @@ flow_put(struct netdev *netdev, struct match *match, struct nlattr *actions,
 }
 
 static int
-flow_del(struct netdev *netdev, const ovs_u128 *ufid,
+flow_del(struct netdev *netdev OVS_UNUSED, const ovs_u128 *ufid OVS_UNUSED,
          struct dpif_flow_stats *stats)
 {
-    engine_push_megaflow_del(engine, netdev_dp(netdev), ufid);
     if (stats) {
         memset(stats, 0, sizeof *stats);
     }
@@ -117,16 +115,26 @@ provider_owns(const struct netdev *netdev)
                       &netdev->flow_api) == &provider;
 }
 
-bool
-provider_flow_gone(struct netdev *netdev, const ovs_u128 *ufid)
+void
+provider_copy_put(struct netdev *netdev, const ovs_u128 *ufid,
+                  const void *copy, const struct match *match,
+                  const struct nlattr *actions, size_t actions_len)
 {
     uint32_t dp = netdev_dp(netdev);
 
-    if (!engine || !engine_has_megaflow(engine, dp, ufid)) {
-        return false;
+    if (engine && (provider_owns(netdev)
+                   || engine_has_megaflow(engine, dp, ufid))) {
+        engine_push_megaflow(engine, dp, ufid, copy, match, actions,
+                             actions_len);
     }
-    engine_push_megaflow_del(engine, dp, ufid);
-    return true;
+}
+
+void
+provider_copy_del(const ovs_u128 *ufid, const void *copy)
+{
+    if (engine) {
+        engine_push_megaflow_del(engine, ufid, copy);
+    }
 }
 
 int

@@ -7,9 +7,15 @@
  * ===========================
  *
  * OVS's official way in: a 'struct netdev_flow_api' to which dpif-netdev gives
- * the megaflows of the ports that it owns.  It passes them on to the engine
- * and answers questions about statistics from memory; it never waits and never
- * refuses.  Which ports are ours is decided by offload-config.h.
+ * the megaflows of the ports that it owns.  It never waits and never refuses,
+ * and answers questions about statistics from memory.  Which ports are ours is
+ * decided by offload-config.h.
+ *
+ * What flow_put() and flow_del() tell is not enough: they are called for the
+ * first and the last copy of a megaflow, and there may be others that do
+ * something else (megaflow-mirror.h).  So they do nothing, and OVS's offload
+ * threads tell of each copy as they come to it, with provider_copy_put() and
+ * provider_copy_del(), called by a hook (ovs-dpif-netdev.c).
  *
  * Up to OVS 3.6.
  */
@@ -20,7 +26,9 @@
 struct dpif_flow_attrs;
 struct dpif_flow_stats;
 struct engine;
+struct match;
 struct netdev;
+struct nlattr;
 
 /* Registers the provider, which feeds 'engine'.  Once, by the main thread. */
 void provider_register(struct engine *engine);
@@ -36,9 +44,17 @@ int provider_flow_get(struct netdev *netdev, const ovs_u128 *ufid,
                       unsigned int pmd_id, const void *copy, bool fresh,
                       struct dpif_flow_stats *, struct dpif_flow_attrs *);
 
-/* A megaflow of a port that is not ours now was removed.  Returns true if it
- * was handed to us when the port was: then nobody else knows of it. */
-bool provider_flow_gone(struct netdev *netdev, const ovs_u128 *ufid);
+/* Copy 'copy' of a megaflow of 'netdev' was installed or changed, or is told
+ * again.  Ignores those of ports that are not ours, unless they were ours when
+ * the megaflow was told first: what NICs carried is still asked for.  Copies
+ * its arguments.  Any RCU-registered thread; one at a time for each 'ufid'. */
+void provider_copy_put(struct netdev *netdev, const ovs_u128 *ufid,
+                       const void *copy, const struct match *match,
+                       const struct nlattr *actions, size_t actions_len);
+
+/* Copy 'copy' of a megaflow, told of or not, was removed.  Its address may be
+ * that of another one from now on.  Any thread. */
+void provider_copy_del(const ovs_u128 *ufid, const void *copy);
 
 /* Hands all megaflows that start at datapath port 'odp_port' to the provider:
  * OVS does so only when it installs them.  In ovs-dpif-netdev.c. */

@@ -30,12 +30,19 @@
     REASON(IDLE, "idle", "no packets came for almost its whole timeout")      \
     REASON(SUCCESSOR, "successor",                                            \
            "a connection with the same tuple is still being removed")         \
+    REASON(TIMEOUT, "timeout",                                                \
+           "it expires sooner than the NIC's counters can tell")              \
+    REASON(OTHER_NIC, "other-nic",                                            \
+           "another NIC carries its other direction, or another path of it")  \
     REASON(MAX_CONNS, "max-conns", "ct-offload-max-conns is reached")         \
     /* Path. */                                                               \
     REASON(NO_PORT, "no-port",                                                \
            "packets come from a port that is not a NIC's")                    \
     REASON(NO_MEGAFLOW, "no-megaflow",                                        \
            "no megaflow matches its packets yet")                             \
+    REASON(COPIES, "copies",                                                  \
+           "copies of a megaflow do different things until all of them are "  \
+           "revalidated")                                                     \
     REASON(OTHER_ZONE, "other-zone",                                          \
            "its packets pass ct() in another zone, where their connection is "\
            "not established or cannot be carried")                            \

@@ -47,6 +47,8 @@ clear_waits(struct tracked_conn *tc)
         free(wait);
     }
     conn_index_clear_waits(tc);
+    ovs_list_remove(&tc->room_node);
+    ovs_list_init(&tc->room_node);
 }
 
 static void
@@ -56,6 +58,7 @@ add_wait(struct tracked_conn *tc, int dir, struct mf_slot *slot)
 
     wait->conn = tc;
     wait->slot = slot;
+    wait->seq = tc->engine->mirror.news_seq;
     wait->dir = dir;
     ovs_list_push_back(&tc->waits, &wait->conn_node);
     ovs_list_push_back(&slot->waiters, &wait->slot_node);
@@ -95,28 +98,92 @@ subject_of(struct composition *c, struct path_subject *subject)
 }
 
 void
-tracked_conn_wake_waiters(struct megaflow *flow)
+tracked_conn_wake_waiters(struct engine *engine, struct megaflow *flow)
 {
-    struct conn_wait *wait;
+    struct mf_slot *slot = flow->slot;
 
-    LIST_FOR_EACH (wait, slot_node, &flow->slot->waiters) {
-        struct composition c = { .conn = wait->conn, .dir = wait->dir };
-        struct path_subject subject;
-        struct flow_probe probe;
+    megaflow_announce(flow);
+    if (!ovs_list_is_empty(&slot->waiters)
+        && ovs_list_is_empty(&slot->news_node)) {
+        ovs_list_push_back(&engine->news, &slot->news_node);
+    }
+}
 
-        /* After recirculation packets are known only to composition. */
-        subject_of(&c, &subject);
-        path_probe_init(&probe, &subject);
-        if (flow->slot->recirc_id
-            || megaflow_program_rewrites_early(&flow->program)) {
-            memset(&probe.known, 0, sizeof probe.known);
-            memset(&probe.known.in_port, 0xff, sizeof probe.known.in_port);
-            probe.known.dl_type = OVS_BE16_MAX;
-            probe.known.nw_proto = UINT8_MAX;
+/* Returns true if packets for which 'wait' waits may hit 'flow'. */
+static bool
+wait_concerns(const struct conn_wait *wait, const struct megaflow *flow)
+{
+    struct composition c = { .conn = wait->conn, .dir = wait->dir };
+    struct path_subject subject;
+    struct flow_probe probe;
+
+    /* After recirculation packets are known only to composition. */
+    subject_of(&c, &subject);
+    path_probe_init(&probe, &subject);
+    if (flow->slot->recirc_id
+        || megaflow_program_rewrites_early(flow->program)) {
+        memset(&probe.known, 0, sizeof probe.known);
+        memset(&probe.known.in_port, 0xff, sizeof probe.known.in_port);
+        probe.known.dl_type = OVS_BE16_MAX;
+        probe.known.nw_proto = UINT8_MAX;
+    }
+    return megaflow_admits(flow, &probe);
+}
+
+/* Makes the connection of 'wait' dirty if something that was announced since
+ * 'seq' may concern it.  When there is much, looking at it is not cheaper than
+ * composing. */
+static void
+tell_wait(const struct conn_wait *wait, uint64_t seq)
+{
+    const struct megaflow *flow;
+    int n = 0;
+
+    if (!ovs_list_is_empty(&wait->conn->dirty_node)) {
+        return;
+    }
+    if (wait->slot->all_seq > seq) {
+        tracked_conn_mark_dirty(wait->conn);
+        return;
+    }
+    LIST_FOR_EACH_REVERSE (flow, news_node, &wait->slot->news) {
+        if (flow->news_seq <= seq) {
+            break;
         }
-        if (megaflow_admits(flow, &probe)) {
+        if (++n > 8 || wait_concerns(wait, flow)) {
             tracked_conn_mark_dirty(wait->conn);
+            break;
         }
+    }
+}
+
+void
+tracked_conns_tell_news(struct engine *engine)
+{
+    int left = ENGINE_MAX_TOLD;
+
+    while (left > 0 && !ovs_list_is_empty(&engine->news)) {
+        struct mf_slot *slot = CONTAINER_OF(ovs_list_front(&engine->news),
+                                            struct mf_slot, news_node);
+        struct conn_wait *wait = NULL;
+        uint64_t seq;
+
+        /* Those that were told are at the end. */
+        if (!ovs_list_is_empty(&slot->waiters)) {
+            wait = CONTAINER_OF(ovs_list_front(&slot->waiters),
+                                struct conn_wait, slot_node);
+        }
+        if (!wait || wait->seq >= slot->news_seq) {
+            ovs_list_remove(&slot->news_node);
+            ovs_list_init(&slot->news_node);
+            continue;
+        }
+        ovs_list_remove(&wait->slot_node);
+        ovs_list_push_back(&slot->waiters, &wait->slot_node);
+        seq = wait->seq;
+        wait->seq = slot->news_seq;
+        tell_wait(wait, seq);
+        left--;
     }
 }
 
@@ -177,8 +244,8 @@ check_conn(const struct tracked_conn *tc)
     if (conn_index_find_predecessor(tc)) {
         return REASON_SUCCESSOR;
     }
-    if (tc->flushed) {
-        return REASON_PENDING;
+    if (tc->flushed != REASON_NONE) {
+        return tc->flushed;
     }
     if (tc->obj_blocked_ms > engine->now_ms) {
         return tc->blocked_reason[0];
@@ -277,13 +344,93 @@ occupy(struct tracked_conn *tc, struct offload_nic *onic)
     }
 }
 
+/* Returns the connections that may be armed for 'onic' at a time. */
+static size_t
+max_conns(const struct engine *engine, const struct offload_nic *onic)
+{
+    return MIN(engine->config.max_conns, (onic->module ? onic->caps.max_conns
+                                          : onic->caps.max_rules));
+}
+
 bool
 tracked_conn_has_room(const struct engine *engine,
                       const struct offload_nic *onic, size_t n)
 {
-    return onic->n_conns + n <= MIN(engine->config.max_conns,
-                                    onic->module ? onic->caps.max_conns
-                                    : onic->caps.max_rules);
+    return onic->n_conns + n <= max_conns(engine, onic);
+}
+
+/* Makes dirty the connection that waits for room in 'onic' for longest. */
+static void
+wake_room_waiter(struct offload_nic *onic)
+{
+    struct tracked_conn *tc = CONTAINER_OF(
+        ovs_list_pop_front(&onic->room_waiters), struct tracked_conn,
+        room_node);
+
+    ovs_list_init(&tc->room_node);
+    tracked_conn_mark_dirty(tc);
+}
+
+long long int
+tracked_conns_fill_room(struct engine *engine, struct offload_nic *onic)
+{
+    size_t max = max_conns(engine, onic);
+    size_t n;
+
+    if (onic->n_conns >= max || ovs_list_is_empty(&onic->room_waiters)) {
+        return LLONG_MAX;
+    }
+    if (engine->now_ms >= onic->fill_ms + ENGINE_FILL_MS) {
+        onic->fill_ms = engine->now_ms;
+        n = MIN(max - onic->n_conns, ENGINE_MAX_FILL);
+        while (n-- && !ovs_list_is_empty(&onic->room_waiters)) {
+            wake_room_waiter(onic);
+        }
+    }
+    return onic->fill_ms + ENGINE_FILL_MS;
+}
+
+void
+tracked_conns_wake_room_waiters(struct offload_nic *onic)
+{
+    while (!ovs_list_is_empty(&onic->room_waiters)) {
+        wake_room_waiter(onic);
+    }
+}
+
+void
+tracked_conns_withdraw_excess(struct engine *engine, struct offload_nic *onic)
+{
+    size_t max = max_conns(engine, onic);
+    size_t left = onic->n_conns;
+    struct tracked_conn *tc;
+
+    if (left <= max) {
+        return;
+    }
+    HMAP_FOR_EACH (tc, id_node, &engine->conns_by_id) {
+        if (tc->onic != onic) {
+            continue;
+        }
+        if (tc->flushed == REASON_NONE) {
+            tc->flushed = REASON_MAX_CONNS;
+            tracked_conn_mark_dirty(tc);
+        }
+        if (--left <= max) {
+            break;
+        }
+    }
+}
+
+enum offload_reason
+tracked_conn_check_nic(const struct tracked_conn *tc,
+                       const struct offload_nic *onic)
+{
+    if (tc->engine->conn_ops->timeout(tc->conn, tc->ct)
+        < ENGINE_MIN_TIMEOUT_LAGS * offload_nic_stats_lag(onic)) {
+        return REASON_TIMEOUT;
+    }
+    return tc->armed && tc->onic != onic ? REASON_OTHER_NIC : REASON_NONE;
 }
 
 /* Sets the timer of 'tc' to the earliest thing that it waits for. */
@@ -304,10 +451,12 @@ set_timer(struct tracked_conn *tc)
     for (int dir = 0; dir < 2 && tc->conn; dir++) {
         if (tc->blocked_ms[dir] > engine->now_ms) {
             deadline_ms = MIN(deadline_ms, tc->blocked_ms[dir]);
-        } else if (tc->reason[dir] == REASON_MAX_CONNS
-                   || tc->reason[dir] == REASON_PENDING) {
+        } else if (tc->reason[dir] == REASON_PENDING) {
             deadline_ms = MIN(deadline_ms, (engine->now_ms
                                             + OFFLOAD_NIC_RETRY_MIN_MS));
+        } else if (tc->reason[dir] == REASON_TIMEOUT) {
+            deadline_ms = MIN(deadline_ms,
+                              engine->now_ms + ENGINE_RECHECK_MS);
         }
     }
 
@@ -324,10 +473,7 @@ tracked_conn_arm(struct tracked_conn *tc, struct offload_nic *onic)
     struct engine *engine = tc->engine;
 
     if (tc->armed) {
-        return tc->onic == onic ? REASON_NONE : REASON_PENDING;
-    }
-    if (!tracked_conn_has_room(engine, onic, 1)) {
-        return REASON_MAX_CONNS;
+        return REASON_NONE;
     }
     if (!engine->conn_ops->arm(tc->conn, tc->ct)) {
         /* Not to be tried again before something happens to it: it is READY
@@ -389,6 +535,10 @@ recompute_direction(struct tracked_conn *tc, int dir)
         }
         if (reason != REASON_NONE) {
             tc->reason[dir] = reason;
+        }
+        if (reason == REASON_MAX_CONNS
+            && ovs_list_is_empty(&tc->room_node)) {
+            ovs_list_push_back(&onic->room_waiters, &tc->room_node);
         }
         if (nic_says) {
             tc->blocked_reason[dir] = reason;
@@ -490,6 +640,8 @@ disarm(struct tracked_conn *tc)
     tc->armed = false;
     occupy(tc, NULL);
     conn_index_wake_successors(tc);
+    /* Another NIC may have it now. */
+    conn_index_wake_waiters(tc);
 
     if (!tc->conn) {
         return;
@@ -528,8 +680,8 @@ tracked_conn_settle(struct tracked_conn *tc)
         if (tc->armed) {
             disarm(tc);
         }
-        if (tc->flushed) {
-            tc->flushed = false;
+        if (tc->flushed != REASON_NONE) {
+            tc->flushed = REASON_NONE;
             tracked_conn_mark_dirty(tc);
         }
         if (!tc->conn) {
@@ -557,6 +709,22 @@ block(struct tracked_conn *tc, int dir, const struct nic_obj *obj)
     tc->blocked_why[dir] = obj->why;
 }
 
+/* Returns true if the NIC has everything of 'tc' that it should have. */
+static bool
+is_complete(const struct tracked_conn *tc)
+{
+    const struct conn_path *cp;
+
+    LIST_FOR_EACH (cp, conn_node, &tc->paths) {
+        if (cp->wanted && !cp->path->module
+            && cp->obj.state != NIC_OBJ_PRESENT) {
+            return false;
+        }
+    }
+    return (tc->blocked_ms[0] <= tc->engine->now_ms
+            && tc->blocked_ms[1] <= tc->engine->now_ms);
+}
+
 void
 tracked_conn_obj_changed(struct tracked_conn *tc, struct nic_obj *obj)
 {
@@ -565,7 +733,8 @@ tracked_conn_obj_changed(struct tracked_conn *tc, struct nic_obj *obj)
 
     if (failed && tc->n_failed < UINT8_MAX) {
         tc->n_failed++;
-    } else if (present) {
+    } else if (present && is_complete(tc)) {
+        /* Of several rules one may fail again and again. */
         tc->n_failed = 0;
     }
 
@@ -703,6 +872,8 @@ handle_ready(struct engine *engine, const struct ct_event *event)
         ovs_list_init(&tc->memberships);
         ovs_list_init(&tc->waits);
         ovs_list_init(&tc->tuple_waits);
+        ovs_list_init(&tc->retired);
+        ovs_list_init(&tc->room_node);
         tc->ct = event->ct;
         tc->dp = dp_registry_find(event->ct);
         tc->zone = event->zone;

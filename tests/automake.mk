@@ -6,6 +6,7 @@ UNIT_TESTS = \
 	tests/test-carrier \
 	tests/test-ct-conn \
 	tests/test-egress-view \
+	tests/test-engine-cases \
 	tests/test-engine-thread \
 	tests/test-engine \
 	tests/test-nic-emu-model \
@@ -34,6 +35,9 @@ LDADD = \
 # Programs that need the hooked conntrack as well.
 tests_test_ct_conn_SOURCES = \
 	tests/test-ct-conn.c \
+	$(CT_HOOK_SOURCES)
+tests_test_engine_cases_SOURCES = \
+	tests/test-engine-cases.c \
 	$(CT_HOOK_SOURCES)
 tests_test_engine_thread_SOURCES = \
 	tests/test-engine-thread.c \

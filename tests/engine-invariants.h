@@ -80,7 +80,7 @@ engine_check_conn(struct tracked_conn *tc, struct engine_census *census)
         /* No rule without live connections and current megaflows. */
         engine_assert(cp->path->live);
         engine_assert(tc->conn && !tc->closing && !tc->judging && !tc->expired
-                      && !tc->idle && !tc->flushed);
+                      && !tc->idle && tc->flushed == REASON_NONE);
         engine_assert(cp->path->module == cp->path->onic->module);
         engine_assert(cp->path->onic == tc->onic);
         if (!cp->path->module && !cp->obj.wanted) {
@@ -140,7 +140,9 @@ engine_check_megaflow(struct megaflow *flow, long int *n_installed)
     *n_installed += n;
     engine_assert_eq(rule ? rule->n_users : 0, n_users);
     if (rule) {
-        engine_assert(rule->n_users || !nic_obj_is_gone(&rule->obj));
+        engine_assert(rule->n_users || rule->failed
+                      || !nic_obj_is_gone(&rule->obj));
+        engine_assert(!rule->failed || !n_users);
         *n_installed -= rule->counted;
     }
 }

@@ -64,7 +64,7 @@ engine_test_put_ct(struct engine *engine, int port, const ovs_u128 *ufid,
     }
     nl_msg_end_nested(&ct, ofs);
     nl_msg_put_u32(&ct, OVS_ACTION_ATTR_RECIRC, next);
-    engine_push_megaflow(engine, ENGINE_TEST_DP, ufid, &match, ct.data,
+    engine_push_megaflow(engine, ENGINE_TEST_DP, ufid, NULL, &match, ct.data,
                          ct.size);
     ofpbuf_uninit(&ct);
 }
@@ -82,7 +82,7 @@ engine_test_put_megaflow(struct engine *engine, int port, bool after_ct,
         engine_test_match(port, 10 + port, &match);
         match_set_ct_state_masked(&match, CS_TRACKED | CS_ESTABLISHED,
                                   CS_TRACKED | CS_ESTABLISHED);
-        engine_push_megaflow(engine, ENGINE_TEST_DP, &ufid, &match,
+        engine_push_megaflow(engine, ENGINE_TEST_DP, &ufid, NULL, &match,
                              actions->data, actions->size);
     } else {
         engine_test_put_ct(engine, port, &ufid, 0, ENGINE_TEST_ZONE, false,

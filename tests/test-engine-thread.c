@@ -97,6 +97,13 @@ fake_expiration(const struct conn *conn)
 }
 
 static long long int
+fake_timeout(const struct conn *conn, struct conntrack *ct OVS_UNUSED)
+{
+    fake_conn_cast(conn);
+    return 30000;
+}
+
+static long long int
 fake_extend(struct conn *conn, struct conntrack *ct OVS_UNUSED,
             long long int used_ms OVS_UNUSED, long long int now_ms)
 {
@@ -110,6 +117,7 @@ static const struct engine_conn_ops fake_ops = {
     .judge = fake_judge,
     .reannounce = fake_reannounce,
     .expiration = fake_expiration,
+    .timeout = fake_timeout,
     .extend = fake_extend,
 };
 
@@ -227,7 +235,7 @@ offload_main(void *aux OVS_UNUSED)
             return NULL;
         }
         if (!random_range(3)) {
-            engine_push_megaflow_del(engine, 1, &ufid);
+            engine_push_megaflow_del(engine, &ufid, NULL);
         }
         put_megaflow(port, after_ct);
         poll_timer_wait(1);

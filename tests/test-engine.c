@@ -44,6 +44,7 @@
 #define N_CONNS 24
 #define TIMEOUT_MS 30000
 #define MAX_ZONES 3
+#define N_COPIES 2
 #define TAGGED_PORT 3
 #define TAG_LEN 4
 
@@ -73,7 +74,7 @@ struct sim_copy {
     uint64_t packets, bytes;
 };
 
-/* A megaflow after ct(), for one ingress port. */
+/* A copy of the megaflow after ct(), for one ingress port. */
 enum sim_policy { SIM_NO_MEGAFLOW, SIM_OUTPUT, SIM_DROP, SIM_REFUSED };
 
 struct sim {
@@ -88,9 +89,13 @@ struct sim {
 
     /* By tuple; one for each zone. */
     struct sim_conn *conns[MAX_ZONES][N_CONNS];
-    enum sim_policy policy[4];      /* By ingress port. */
+    struct {
+        enum sim_policy policy;
+        odp_port_t target;          /* Output of SIM_OUTPUT. */
+    } policies[4][N_COPIES];        /* Of the megaflow after ct(), by ingress
+                                     * port.  Another one than the first
+                                     * matches the ToS, too. */
     bool entry[4];                  /* Megaflow with ct() exists. */
-    odp_port_t target[4];           /* Output of SIM_OUTPUT. */
     bool enabled;
     uint64_t next_id;
     uint64_t n_carried, n_missed, n_checked;
@@ -177,6 +182,13 @@ sim_expiration(const struct conn *conn)
 }
 
 static long long int
+sim_timeout(const struct conn *conn OVS_UNUSED,
+            struct conntrack *ct OVS_UNUSED)
+{
+    return TIMEOUT_MS;
+}
+
+static long long int
 sim_extend(struct conn *conn_, struct conntrack *ct OVS_UNUSED,
            long long int used_ms, long long int now_ms)
 {
@@ -194,6 +206,7 @@ static const struct engine_conn_ops sim_ops = {
     .judge = sim_judge,
     .reannounce = sim_reannounce,
     .expiration = sim_expiration,
+    .timeout = sim_timeout,
     .extend = sim_extend,
 };
 
@@ -302,8 +315,15 @@ is_tagged(const struct sim *sim, int port)
     return sim->tags && port == TAGGED_PORT;
 }
 
+/* What identifies copy 'c' of the megaflow after ct() of 'port'. */
+static const void *
+copy_id(const struct sim *sim, int port, int c)
+{
+    return &sim->policies[port][c];
+}
+
 static void
-put_policy(struct sim *sim, int port)
+put_copy(struct sim *sim, int port, int c)
 {
     ovs_u128 ufid = stage_ufid(port, sim->n_zones);
     uint64_t stub[64 / 8];
@@ -311,10 +331,10 @@ put_policy(struct sim *sim, int port)
     struct match match;
 
     ofpbuf_use_stub(&actions, stub, sizeof stub);
-    switch (sim->policy[port]) {
+    switch (sim->policies[port][c].policy) {
     case SIM_OUTPUT:
         nl_msg_put_odp_port(&actions, OVS_ACTION_ATTR_OUTPUT,
-                            sim->target[port]);
+                            sim->policies[port][c].target);
         break;
     case SIM_REFUSED:
         nl_msg_put_u32(&actions, OVS_ACTION_ATTR_METER, 1);
@@ -331,8 +351,12 @@ put_policy(struct sim *sim, int port)
     if (sim->n_zones > 1) {
         match_set_ct_mark(&match, 0);
     }
-    engine_push_megaflow(sim->engine, ENGINE_TEST_DP, &ufid, &match,
-                         actions.data, actions.size);
+    if (c) {
+        match_set_nw_dscp(&match, 0);
+    }
+    engine_push_megaflow(sim->engine, ENGINE_TEST_DP, &ufid,
+                         copy_id(sim, port, c), &match, actions.data,
+                         actions.size);
     ofpbuf_uninit(&actions);
 }
 
@@ -363,29 +387,60 @@ claim_stats(struct sim *sim)
     }
 }
 
+/* The megaflow of 'port' and 'stage' goes, with what its copies know. */
 static void
-del_megaflow(struct sim *sim, int port, int stage)
+forget_stats(struct sim *sim, int port, int stage)
 {
-    ovs_u128 ufid = stage_ufid(port, stage);
-
     memset(sim->copies[port][stage], 0, sizeof sim->copies[port][stage]);
-    engine_push_megaflow_del(sim->engine, ENGINE_TEST_DP, &ufid);
 }
 
 static void
-set_policy(struct sim *sim, int port, enum sim_policy policy,
+set_policy(struct sim *sim, int port, int c, enum sim_policy policy,
            odp_port_t target)
 {
-    if (policy == SIM_NO_MEGAFLOW) {
-        if (sim->policy[port] != SIM_NO_MEGAFLOW) {
-            del_megaflow(sim, port, sim->n_zones);
+    bool was_there = sim->policies[port][c].policy != SIM_NO_MEGAFLOW;
+
+    sim->policies[port][c].policy = policy;
+    sim->policies[port][c].target = target;
+    if (policy != SIM_NO_MEGAFLOW) {
+        put_copy(sim, port, c);
+    } else if (was_there) {
+        ovs_u128 ufid = stage_ufid(port, sim->n_zones);
+
+        engine_push_megaflow_del(sim->engine, &ufid, copy_id(sim, port, c));
+        for (int i = 0; i < N_COPIES; i++) {
+            if (sim->policies[port][i].policy != SIM_NO_MEGAFLOW) {
+                return;
+            }
         }
-        sim->policy[port] = policy;
-    } else {
-        sim->policy[port] = policy;
-        sim->target[port] = target;
-        put_policy(sim, port);
+        forget_stats(sim, port, sim->n_zones);
     }
+}
+
+/* Returns what the megaflow after ct() of 'port' does, and stores in '*target'
+ * the output of SIM_OUTPUT.  If its copies do not do the same, the software
+ * decides. */
+static enum sim_policy
+get_policy(const struct sim *sim, int port, odp_port_t *target)
+{
+    enum sim_policy policy = SIM_NO_MEGAFLOW;
+
+    for (int c = 0; c < N_COPIES; c++) {
+        enum sim_policy other = sim->policies[port][c].policy;
+
+        if (other == SIM_NO_MEGAFLOW) {
+            continue;
+        }
+        if (policy != SIM_NO_MEGAFLOW
+            && (policy != other
+                || (policy == SIM_OUTPUT
+                    && *target != sim->policies[port][c].target))) {
+            return SIM_REFUSED;
+        }
+        policy = other;
+        *target = sim->policies[port][c].target;
+    }
+    return policy;
 }
 
 /* Puts the megaflow of 'port' with the ct() after 'stage' others. */
@@ -417,7 +472,7 @@ put_ct(struct sim *sim, int port, int stage)
     nl_msg_end_nested(&actions, ofs);
     nl_msg_put_u32(&actions, OVS_ACTION_ATTR_RECIRC,
                    stage_recirc(port, stage + 1));
-    engine_push_megaflow(sim->engine, ENGINE_TEST_DP, &ufid, &match,
+    engine_push_megaflow(sim->engine, ENGINE_TEST_DP, &ufid, NULL, &match,
                          actions.data, actions.size);
     ofpbuf_uninit(&actions);
 }
@@ -434,7 +489,10 @@ set_entry(struct sim *sim, int port, bool entry)
 
         /* Those behind it stay sometimes. */
         for (int i = 0; i < n; i++) {
-            del_megaflow(sim, port, i);
+            ovs_u128 ufid = stage_ufid(port, i);
+
+            engine_push_megaflow_del(sim->engine, &ufid, NULL);
+            forget_stats(sim, port, i);
         }
     }
     sim->entry[port] = entry;
@@ -463,6 +521,7 @@ static odp_port_t
 expected(const struct sim *sim, int index, bool reply)
 {
     int port = reply ? reply_port(index) : 1;
+    odp_port_t target;
 
     if (!sim->enabled || !sim->attached[port] || !sim->entry[port]) {
         return 0;
@@ -478,10 +537,9 @@ expected(const struct sim *sim, int index, bool reply)
         && sim->conns[reply ? 0 : sim->n_zones - 1][index]->mark) {
         return 0;
     }
-    switch (sim->policy[port]) {
+    switch (get_policy(sim, port, &target)) {
     case SIM_OUTPUT:
-        return sim->attached[odp_to_u32(sim->target[port])]
-            ? sim->target[port] : 0;
+        return sim->attached[odp_to_u32(target)] ? target : 0;
     case SIM_DROP:
         return ODPP_NONE;
     case SIM_NO_MEGAFLOW:
@@ -719,7 +777,7 @@ random_event(struct sim *sim)
         break;
     case 8:
     case 9:
-        set_policy(sim, port, random_range(4),
+        set_policy(sim, port, random_range(N_COPIES), random_range(4),
                    u32_to_odp(random_range(3) + 1));
         break;
     case 10:
@@ -759,7 +817,10 @@ restore(struct sim *sim)
     for (int port = 1; port <= 3; port++) {
         set_attached(sim, port, true);
         set_entry(sim, port, true);
-        set_policy(sim, port, SIM_OUTPUT, u32_to_odp(port == 1 ? 2 : 1));
+        for (int c = 0; c < N_COPIES; c++) {
+            set_policy(sim, port, c, SIM_OUTPUT,
+                       u32_to_odp(port == 1 ? 2 : 1));
+        }
     }
     for (int z = 0; z < sim->n_zones; z++) {
         for (int i = 0; i < N_CONNS; i++) {

@@ -876,8 +876,8 @@ learn(const struct flow *flow)
     ufid.u32[0] = ++n_entries;
     megaflow_program_parse(e->actions.data, e->actions.size, &program);
     e->recirc_id = flow->recirc_id;
-    e->megaflow = mf_mirror_put(&mirror, DP, &ufid, &e->match, &program,
-                                &added);
+    e->megaflow = mf_mirror_put(&mirror, DP, &ufid, NULL, &e->match,
+                                &program, &added);
     ck_assert(added);
     return e;
 }

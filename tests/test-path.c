@@ -62,7 +62,7 @@ add_megaflow(const struct match *match, put_func *put)
     bool added;
 
     parse(put, &program);
-    return mf_mirror_put(&mirror, DP, &ufid, match, &program, &added);
+    return mf_mirror_put(&mirror, DP, &ufid, NULL, match, &program, &added);
 }
 
 /* A match that every megaflow of the userspace datapath has. */
@@ -982,47 +982,164 @@ START_TEST(test_statistics)
 }
 END_TEST
 
-/* A change with another mask, which OVS's ufid does not cover: the narrower
- * one holds, and what was counted stays. */
-START_TEST(test_change)
+/* Makes 'flow' what follows from its copies, if it is not. */
+static void
+update(struct megaflow *flow)
+{
+    const struct megaflow_program *next = megaflow_next_program(flow);
+
+    if (next) {
+        bool refused = next->reason != REASON_NONE;
+
+        megaflow_update(flow);
+        ck_assert_int_eq(flow->program->reason != REASON_NONE, refused);
+        ck_assert_ptr_eq(megaflow_next_program(flow), NULL);
+    }
+}
+
+/* Puts 'copy' of megaflow 77, which matches 'tci_mask' of the first VLAN tag,
+ * and does 'put'. */
+static struct megaflow *
+put_copy(const void *copy, uint16_t tci_mask, put_func *put,
+         bool expect_added)
 {
     ovs_u128 ufid = { .u32 = { 77 } };
     struct megaflow_program program;
-    struct dpif_flow_stats stats;
     struct megaflow *flow;
     struct match match;
     bool added;
-    int copy;
 
     basic_match(&match, 0);
-    match.wc.masks.vlans[0].tci = htons(VLAN_VID_MASK | VLAN_CFI);
-    parse(to_ct, &program);
-    flow = mf_mirror_put(&mirror, DP, &ufid, &match, &program, &added);
+    match.wc.masks.vlans[0].tci = htons(tci_mask);
+    parse(put, &program);
+    flow = mf_mirror_put(&mirror, DP, &ufid, copy, &match, &program, &added);
     ck_assert_ptr_eq(program.ops, NULL);
-    ck_assert(added);
+    ck_assert_int_eq(added, expect_added);
+    update(flow);
+    ck_assert_ptr_eq(mf_mirror_find(&mirror, DP, &ufid), flow);
+    return flow;
+}
+
+static void
+drop_copy(struct megaflow *flow, const void *copy)
+{
+    ck_assert_ptr_eq(mf_mirror_drop_copy(&mirror, &flow->ufid, copy), flow);
+    if (!ovs_list_is_empty(&flow->copies)) {
+        update(flow);
+    }
+}
+
+static void
+check_variant(const struct megaflow *flow, uint16_t tci_mask,
+              enum megaflow_op_type op)
+{
+    struct match match;
+
+    minimatch_expand(flow->match, &match);
+    ck_assert_int_eq(ntohs(match.wc.masks.vlans[0].tci), tci_mask);
+    ck_assert_int_eq(flow->program->reason, REASON_NONE);
+    ck_assert_int_eq(flow->program->ops[0].type, op);
+}
+
+/* What was counted for a megaflow that changes stays. */
+START_TEST(test_change)
+{
+    struct dpif_flow_stats stats;
+    struct megaflow *flow;
+    static const char copy;
+
+    flow = put_copy(&copy, VLAN_VID_MASK | VLAN_CFI, to_ct, true);
     megaflow_credit(flow, 3, 300, 1);
     megaflow_claim(flow, 0, &copy, true, 1000, &stats);
 
-    match.wc.masks.vlans[0].tci = OVS_BE16_MAX;
-    parse(to_port, &program);
-    ck_assert_ptr_eq(mf_mirror_put(&mirror, DP, &ufid, &match, &program,
-                                   &added), flow);
-    ck_assert(!added);
-    ck_assert_int_eq(flow->program.ops[0].type, MEGAFLOW_OP_OUTPUT);
-    minimatch_expand(&flow->match, &match);
-    ck_assert_int_eq(match.wc.masks.vlans[0].tci, OVS_BE16_MAX);
-    ck_assert_ptr_eq(mf_mirror_find(&mirror, DP, &ufid), flow);
-
+    put_copy(&copy, 0xffff, to_port, false);
+    check_variant(flow, 0xffff, MEGAFLOW_OP_OUTPUT);
     megaflow_credit(flow, 1, 100, 1);
     megaflow_claim(flow, 0, &copy, false, 2000, &stats);
     ck_assert_int_eq(stats.n_packets, 4);
 
-    /* A wider one changes nothing. */
-    match.wc.masks.vlans[0].tci = 0;
-    parse(to_ct, &program);
-    mf_mirror_put(&mirror, DP, &ufid, &match, &program, &added);
-    minimatch_expand(&flow->match, &match);
-    ck_assert_int_eq(match.wc.masks.vlans[0].tci, OVS_BE16_MAX);
+    put_copy(&copy, 0, to_ct, false);
+    check_variant(flow, 0, MEGAFLOW_OP_CT);
+}
+END_TEST
+
+/* Copies of a megaflow that do not do the same: the software knows which of
+ * them each packet hits.  When all but one are gone, or have been changed, the
+ * megaflow is what they are, whichever came first. */
+START_TEST(test_copies_do_not_agree)
+{
+    struct megaflow *flow;
+    static const char a, b, c;
+
+    /* The first one goes. */
+    flow = put_copy(&a, 0xffff, to_port, true);
+    put_copy(&b, 0xffff, to_ct, false);
+    ck_assert_int_eq(flow->program->reason, REASON_COPIES);
+    put_copy(&c, 0xffff, to_ct, false);
+    ck_assert_int_eq(flow->program->reason, REASON_COPIES);
+    drop_copy(flow, &a);
+    check_variant(flow, 0xffff, MEGAFLOW_OP_CT);
+
+    /* The last one goes. */
+    put_copy(&a, 0xffff, to_port, false);
+    ck_assert_int_eq(flow->program->reason, REASON_COPIES);
+    drop_copy(flow, &a);
+    check_variant(flow, 0xffff, MEGAFLOW_OP_CT);
+
+    /* They are changed one after the other. */
+    put_copy(&b, 0xffff, to_port, false);
+    ck_assert_int_eq(flow->program->reason, REASON_COPIES);
+    put_copy(&c, 0xffff, to_port, false);
+    check_variant(flow, 0xffff, MEGAFLOW_OP_OUTPUT);
+
+    /* With other masks. */
+    put_copy(&b, 0xffff, to_port, false);
+    put_copy(&c, 0, to_ct, false);
+    ck_assert_int_eq(flow->program->reason, REASON_COPIES);
+    drop_copy(flow, &b);
+    check_variant(flow, 0, MEGAFLOW_OP_CT);
+
+    /* The first one of one program is not compared with itself only. */
+    put_copy(&a, 0xffff, to_ct, false);
+    put_copy(&b, 0xfff, to_port, false);
+    ck_assert_int_eq(flow->program->reason, REASON_COPIES);
+    drop_copy(flow, &c);
+    ck_assert_int_eq(flow->program->reason, REASON_COPIES);
+    drop_copy(flow, &a);
+    check_variant(flow, 0xfff, MEGAFLOW_OP_OUTPUT);
+
+    drop_copy(flow, &b);
+    ck_assert(ovs_list_is_empty(&flow->copies));
+    ck_assert_ptr_eq(mf_mirror_drop_copy(&mirror, &flow->ufid, &b), NULL);
+    mf_mirror_remove(&mirror, flow, 0);
+}
+END_TEST
+
+/* Copies of a megaflow that match different fields and do the same: what is
+ * not matched by any copy any more is not carried. */
+START_TEST(test_copies_with_other_masks)
+{
+    struct megaflow *flow;
+    static const char a, b, c;
+
+    flow = put_copy(&a, 0xfff, to_ct, true);
+    put_copy(&b, 0xffff, to_ct, false);
+    check_variant(flow, 0xfff, MEGAFLOW_OP_CT);
+    put_copy(&c, 0, to_ct, false);
+    check_variant(flow, 0, MEGAFLOW_OP_CT);
+    drop_copy(flow, &c);
+    drop_copy(flow, &a);
+    check_variant(flow, 0xffff, MEGAFLOW_OP_CT);
+
+    /* Neither covers the other: the one that was there stays. */
+    put_copy(&c, 0, to_ct, false);
+    put_copy(&c, 0xf000, to_ct, false);
+    put_copy(&b, 0x0fff, to_ct, false);
+    check_variant(flow, 0xf000, MEGAFLOW_OP_CT);
+    put_copy(&a, 0x000f, to_ct, false);
+    check_variant(flow, 0xf000, MEGAFLOW_OP_CT);
+    drop_copy(flow, &c);
+    check_variant(flow, 0x000f, MEGAFLOW_OP_CT);
 }
 END_TEST
 
@@ -1050,6 +1167,8 @@ main(void)
     tcase_add_test(tcase, test_programs);
     tcase_add_test(tcase, test_statistics);
     tcase_add_test(tcase, test_change);
+    tcase_add_test(tcase, test_copies_do_not_agree);
+    tcase_add_test(tcase, test_copies_with_other_masks);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
