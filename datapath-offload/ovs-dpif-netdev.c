@@ -198,7 +198,11 @@ hooked_rxq_recv(struct netdev_rxq *rx, struct dp_packet_batch *batch,
         nic_emu_receive(netdev_get_name(rx->netdev), batch, time_msec(),
                         send_carried, pmd);
         if (dp_packet_batch_is_empty(batch)) {
-            /* OVS does not expect to receive nothing without error. */
+            /* OVS does not expect to receive nothing without error.  Then it
+             * does not send either, but what was carried must neither wait
+             * nor be sent with packets that are received later: a port that
+             * cannot send one packet may drop those behind it, too. */
+            dp_netdev_pmd_flush_output_packets(pmd, false);
             return EAGAIN;
         }
     }
