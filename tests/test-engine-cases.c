@@ -720,6 +720,8 @@ START_TEST(test_waiters)
     int ports[2] = { 1, 2 };
     int n_told = 0;
 
+    /* Without processes of their own, tests share it. */
+    memset(many, 0, sizeof many);
     start(_i);
     set_config(1);
     put_pipeline(1, 2);
