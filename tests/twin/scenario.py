@@ -1291,10 +1291,12 @@ class TcpScript(ConnScript):
             for _ in range(rng.randrange(1, 6)):
                 ops += [conn.data(1 - d, 100), conn.ack(d)]
             ops += [conn.fin(1 - d), conn.ack(d)]
-        elif kind == "rst":
-            ops.append(conn.rst(d))
-        elif kind == "rst without ack":
-            ops.append(conn.rst(d, RST))
+        elif kind in ("rst", "rst without ack"):
+            # Of what was sent last stock may know the acknowledgment only:
+            # what comes by another port, or with a TTL that is over, need not
+            # reach ct().  It would refuse the RST.
+            ops += self.exchange(1 - d)
+            ops.append(conn.rst(d, RST | ACK if kind == "rst" else RST))
         else:
             # OVS would call a new connection with this tuple invalid.
             self.reuse = False
