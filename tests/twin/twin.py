@@ -151,6 +151,8 @@ NEVER_CARRIED = {"icmp echo", "udp one way"}
 # doc/semantics.md in so many of them.
 FULL_RUN = 10000
 ROW_FLOOR = 50
+# Rows have their turn one after the other, in fewer cases not each.
+SHORT_RUN = 3000
 
 
 def row_floor(n_cases):
@@ -158,6 +160,8 @@ def row_floor(n_cases):
     less in shorter runs, as chance has more weight there."""
     if n_cases >= FULL_RUN:
         return ROW_FLOOR
+    if n_cases < SHORT_RUN:
+        return 0
     return max(0, ROW_FLOOR * n_cases // FULL_RUN - 5)
 
 
