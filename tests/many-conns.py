@@ -19,7 +19,7 @@ import sys
 
 PEER = bytes.fromhex('505400000901'), bytes((10, 1, 9, 1))
 
-# As many as the main loop takes from a port at once.
+# As many wait at a port at once.
 BATCH = 32
 
 SYN, ACK = 2, 16
@@ -47,7 +47,7 @@ def frame(src, dst, sport, dport, flags, seq, ack):
             + tcp[:16] + checksum(pseudo + tcp) + tcp[18:]).hex()
 
 
-class Switch:
+class Control:
     def __init__(self, path):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.connect(path)
@@ -69,11 +69,25 @@ class Switch:
         if reply['error']:
             sys.exit(reply['error'])
 
+
+class Switch:
+    def __init__(self, path):
+        self.first, self.second = Control(path), Control(path)
+        self.first.call('version')
+
+    def main_loop(self, n):
+        """Waits until the main thread went 'n' times through its loop.  In
+        each turn it serves the first connection before the second one."""
+        for _ in range(n):
+            self.second.call('version')
+            self.first.call('version')
+
     def receive(self, port, frames):
         for i in range(0, len(frames), BATCH):
-            self.call('netdev-dummy/receive', port, *frames[i:i + BATCH])
-            # When this is answered they have been processed.
-            self.call('version')
+            batch = frames[i:i + BATCH]
+            self.first.call('netdev-dummy/receive', port, *batch)
+            # A turn takes one packet from a port.
+            self.main_loop(len(batch) + 1)
 
 
 def main(path, uplink, n_vports, n_conns, what):

@@ -202,9 +202,26 @@ def parse_flows(lines, base={}):
             for key, count in flows.items()}
 
 
-def compare_flows(stock, ours, report):
+def frame_lengths(case):
+    return {len(op["hex"]) // 2 for phase in case.phases + case.ends
+            for op in phase if "hex" in op}
+
+
+def compare_flows(case, stock, ours, report):
+    """Compares the counts of flows.
+
+    The revalidator reads the packets of a megaflow and then its bytes, and
+    passes on what is new of both only if there are new packets.  The bytes of
+    a packet that comes in between are lost, in stock as well as in ours.  So
+    the bytes may differ by the length of a frame."""
+    lengths = None
     for key in sorted(set(stock) | set(ours)):
         if stock.get(key) != ours.get(key):
+            a, b = stock.get(key), ours.get(key)
+            if a and b and a[0] == b[0]:
+                lengths = lengths or frame_lengths(case)
+                if abs(a[1] - b[1]) in lengths:
+                    continue
             report.stats.append("flow %s\n    expected  %s\n    got       %s"
                                 % (key, describe_count(stock.get(key)),
                                    describe_count(ours.get(key))))

@@ -164,7 +164,8 @@ class Runner:
             for slot in list(todo[label]):
                 report = results[slot].reports[label]
                 report.stats = []
-                compare.compare_flows(stock[slot], flows[label][slot], report)
+                compare.compare_flows(results[slot].case, stock[slot],
+                                      flows[label][slot], report)
                 if not report.stats:
                     todo[label].remove(slot)
 
