@@ -112,19 +112,12 @@ dump_connections(struct unixctl_conn *conn, int argc, const char *argv[],
     struct engine *engine = offload_engine();
     struct tracked_conn **conns;
     struct conn_filter filter;
-    char *error;
     size_t n;
 
-    error = conn_filter_parse(argc, argv, &filter);
-    if (error) {
-        unixctl_command_reply_error(conn, error);
-        free(error);
+    conns = conn_filter_begin(conn, argc, argv, engine, &filter, &n);
+    if (!conns) {
         return;
     }
-
-    engine_lock(engine);
-    engine_drain(engine);
-    conns = conn_filter_select(engine, &filter, &n);
     if (json) {
         struct json *top = json_object_create();
         struct json *array = json_array_create_empty();

@@ -276,19 +276,12 @@ trace(struct unixctl_conn *conn, int argc, const char *argv[],
     struct tracked_conn **conns;
     struct conn_filter filter;
     struct json *array;
-    char *error;
     size_t n;
 
-    error = conn_filter_parse(argc, argv, &filter);
-    if (error) {
-        unixctl_command_reply_error(conn, error);
-        free(error);
+    conns = conn_filter_begin(conn, argc, argv, engine, &filter, &n);
+    if (!conns) {
         return;
     }
-
-    engine_lock(engine);
-    engine_drain(engine);
-    conns = conn_filter_select(engine, &filter, &n);
     array = json_array_create_empty();
     for (size_t i = 0; i < n; i++) {
         json_array_add(array, trace_to_json(conns[i]));

@@ -206,19 +206,12 @@ why(struct unixctl_conn *conn, int argc, const char *argv[],
     struct conn_filter filter;
     struct why_ctx ctx = { .filter = &filter };
     struct tracked_conn **conns;
-    char *error;
     size_t n;
 
-    error = conn_filter_parse(argc, argv, &filter);
-    if (error) {
-        unixctl_command_reply_error(conn, error);
-        free(error);
+    conns = conn_filter_begin(conn, argc, argv, engine, &filter, &n);
+    if (!conns) {
         return;
     }
-
-    engine_lock(engine);
-    engine_drain(engine);
-    conns = conn_filter_select(engine, &filter, &n);
     for (size_t i = 0; i < n; i++) {
         explain_conn(conns[i], &ctx);
     }

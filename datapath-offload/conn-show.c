@@ -8,6 +8,7 @@
 
 #include "openvswitch/dynamic-string.h"
 #include "packets.h"
+#include "unixctl.h"
 #include "util.h"
 
 const char *const conn_direction_names[2] = { "original", "reply" };
@@ -18,8 +19,10 @@ parse_number(const char *s, unsigned int max, unsigned int *n)
     return str_to_uint(s, 10, n) && *n <= max;
 }
 
-char *
-conn_filter_parse(int argc, const char *argv[], struct conn_filter *filter)
+/* Returns null if successful, otherwise an error message that the caller must
+ * free. */
+static char *
+parse_filter(int argc, const char *argv[], struct conn_filter *filter)
 {
     memset(filter, 0, sizeof *filter);
     filter->any = argc <= 1;
@@ -108,9 +111,9 @@ compare_conns(const void *a_, const void *b_)
     return (*a)->id < (*b)->id ? -1 : (*a)->id > (*b)->id;
 }
 
-struct tracked_conn **
-conn_filter_select(const struct engine *engine,
-                   const struct conn_filter *filter, size_t *n)
+static struct tracked_conn **
+select_conns(const struct engine *engine, const struct conn_filter *filter,
+             size_t *n)
 {
     struct tracked_conn **conns;
     struct tracked_conn *tc;
@@ -125,6 +128,22 @@ conn_filter_select(const struct engine *engine,
     }
     qsort(conns, *n, sizeof *conns, compare_conns);
     return conns;
+}
+
+struct tracked_conn **
+conn_filter_begin(struct unixctl_conn *conn, int argc, const char *argv[],
+                  struct engine *engine, struct conn_filter *filter, size_t *n)
+{
+    char *error = parse_filter(argc, argv, filter);
+
+    if (error) {
+        unixctl_command_reply_error(conn, error);
+        free(error);
+        return NULL;
+    }
+    engine_lock(engine);
+    engine_drain(engine);
+    return select_conns(engine, filter, n);
 }
 
 const char *

@@ -9,6 +9,8 @@
 #include <arpa/inet.h>
 #include "engine-private.h"
 
+struct unixctl_conn;
+
 /* Which connections a command is about.  What is 0 or null matches all. */
 struct conn_filter {
     bool any;                       /* No condition at all. */
@@ -19,22 +21,19 @@ struct conn_filter {
     ovs_be16 tp_src, tp_dst;
 };
 
-/* Parses arguments of the form KEY=VALUE into 'filter', which keeps pointers
- * to them.  Returns null if successful, otherwise an error message that the
- * caller must free. */
-char *conn_filter_parse(int argc, const char *argv[], struct conn_filter *);
-
 /* Returns true if 'filter' selects a connection with 'tuple'. */
 bool conn_filter_matches(const struct conn_filter *, ovs_be16 dl_type,
                          uint8_t nw_proto, uint16_t zone,
                          const struct nic_tuple *tuple);
 
-/* Returns the connections that 'filter' selects, in the order in which they
- * were announced, and stores their number in '*n'.  The caller frees the
- * array. */
-struct tracked_conn **conn_filter_select(const struct engine *,
-                                         const struct conn_filter *,
-                                         size_t *n);
+/* Parses a command's arguments, of the form KEY=VALUE, into 'filter', which
+ * keeps pointers to them.  If they are wrong, replies so and returns null.
+ * Otherwise locks 'engine', brings it up to date, and returns the connections
+ * that 'filter' selects, in the order in which they were announced, and stores
+ * their number in '*n'.  The caller unlocks 'engine' and frees the array. */
+struct tracked_conn **conn_filter_begin(struct unixctl_conn *, int argc,
+                                        const char *argv[], struct engine *,
+                                        struct conn_filter *, size_t *n);
 
 /* What is shown of one direction. */
 struct conn_direction {
