@@ -5,6 +5,8 @@ noinst_LTLIBRARIES += ofproto-ext/libvport-bond.la
 ofproto_ext_libvport_bond_la_SOURCES = \
 	ofproto-ext/vport-bond-binding.c \
 	ofproto-ext/vport-bond-binding.h \
+	ofproto-ext/vport-bond-dp.c \
+	ofproto-ext/vport-bond-dp.h \
 	ofproto-ext/vport-bond-dpif.c \
 	ofproto-ext/vport-bond-macs.c \
 	ofproto-ext/vport-bond-macs.h \

@@ -4,7 +4,7 @@
  * own, since it does not know when the main thread uses the bridge's. */
 
 #include <config.h>
-#include "vport-bond-watcher.h"
+#include "vport-bond-dp.h"
 
 #include <errno.h>
 

@@ -15,8 +15,8 @@
 #include "packets.h"
 #include "timeval.h"
 #include "util.h"
+#include "vport-bond-dp.h"
 #include "vport-bond-macs.h"
-#include "vport-bond-watcher.h"
 
 VLOG_DEFINE_THIS_MODULE(vport_bond_update);
 

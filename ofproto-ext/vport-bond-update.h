@@ -16,22 +16,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "openvswitch/list.h"
 #include "openvswitch/types.h"
 
+struct vport_bond_dp;
 struct vport_bond_dp_class;
 struct watched_bond;
-
-/* A datapath.  Created by the main thread, freed by the watcher's. */
-struct vport_bond_dp {
-    struct ovs_list node;           /* Of the watcher. */
-    char *type;
-    char *name;
-    unsigned int n_refs;            /* Bonds, and ids that linger or are to be
-                                     * deleted.  Guarded by the watcher's
-                                     * mutex. */
-    void *handle;                   /* The watcher's thread only. */
-};
 
 /* Where an id is to lead, and what is to be told about it. */
 struct vport_bond_update {

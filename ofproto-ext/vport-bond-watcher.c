@@ -30,6 +30,7 @@
 #include "timeval.h"
 #include "util.h"
 #include "vport-bond-binding.h"
+#include "vport-bond-dp.h"
 #include "vport-bond-macs.h"
 #include "vport-bond-state.h"
 #include "vport-bond-update.h"
@@ -129,26 +130,6 @@ bond_find(const char *name)
     return NULL;
 }
 
-static struct vport_bond_dp *
-dp_ref(const char *type, const char *name)
-    OVS_REQUIRES(mutex)
-{
-    struct vport_bond_dp *dp;
-
-    LIST_FOR_EACH (dp, node, &dps) {
-        if (!strcmp(dp->type, type) && !strcmp(dp->name, name)) {
-            dp->n_refs++;
-            return dp;
-        }
-    }
-    dp = xzalloc(sizeof *dp);
-    dp->type = xstrdup(type);
-    dp->name = xstrdup(name);
-    dp->n_refs = 1;
-    ovs_list_push_back(&dps, &dp->node);
-    return dp;
-}
-
 static void
 forget_macs(uint32_t *id)
 {
@@ -211,7 +192,7 @@ create_bond(const struct vport_bond_config *config)
     struct watched_bond *bond = xzalloc(sizeof *bond);
 
     bond->owner = config->owner;
-    bond->dp = dp_ref(config->dp_type, config->dp_name);
+    bond->dp = vport_bond_dp_ref(&dps, config->dp_type, config->dp_name);
     bond->model = vport_bond_create(config->name, &config->settings);
     hmap_insert(&bonds, &bond->node, hash_string(config->name, 0));
     VLOG_INFO("bond %s: vports are bound to uplinks", config->name);
@@ -823,12 +804,13 @@ note_announcements(const struct vport_bond_updates *updates)
     }
 }
 
-/* Makes datapaths forget the ids in 'dels' and closes those in 'unused'. */
+/* Makes datapaths forget the ids in 'dels', and closes datapaths that nobody
+ * uses any more. */
 static void
-clean_up(struct ovs_list *dels, struct ovs_list *unused)
+clean_up(const struct ovs_list *dels)
 {
-    struct old_id *old;
-    struct vport_bond_dp *dp;
+    const struct old_id *old;
+    struct ovs_list unused;
 
     LIST_FOR_EACH (old, node, dels) {
         egress_remove(old->id);
@@ -842,22 +824,9 @@ clean_up(struct ovs_list *dels, struct ovs_list *unused)
     LIST_FOR_EACH (old, node, dels) {
         old->dp->n_refs--;
     }
-    LIST_FOR_EACH_SAFE (dp, node, &dps) {
-        if (!dp->n_refs) {
-            ovs_list_remove(&dp->node);
-            ovs_list_push_back(unused, &dp->node);
-        }
-    }
+    vport_bond_dps_take_unused(&dps, &unused);
     ovs_mutex_unlock(&mutex);
-
-    LIST_FOR_EACH_POP (dp, node, unused) {
-        if (dp->handle) {
-            dp_class->close(dp->handle);
-        }
-        free(dp->type);
-        free(dp->name);
-        free(dp);
-    }
+    vport_bond_dps_close(&unused, dp_class);
 }
 
 /* Takes the part of 'from' into 'to'. */
@@ -877,7 +846,7 @@ step(struct shash *watched)
 {
     struct vport_bond_updates updates = { .array = NULL };
     long long int wake_ms = LLONG_MAX;
-    struct ovs_list unused, dels;
+    struct ovs_list dels;
     struct watched_bond *bond;
     uint64_t gen;
 
@@ -909,8 +878,7 @@ step(struct shash *watched)
     if (egress_refresh()) {
         wake_ms = MIN(wake_ms, time_msec() + EGRESS_RETRY_MS);
     }
-    ovs_list_init(&unused);
-    clean_up(&dels, &unused);
+    clean_up(&dels);
     if (vport_bond_updates_any_done(&updates)) {
         status_changed();
     }

@@ -47,9 +47,9 @@
 #include <stdint.h>
 #include "lib/carrier.h"
 #include "openvswitch/types.h"
+#include "vport-bond-dp.h"
 #include "vport-bond.h"
 
-struct dp_packet;
 struct smap;
 struct vport_bond_state;
 
@@ -60,24 +60,6 @@ struct vport_bond_state;
 /* The name of the vport that stands for packets of no port: packet-outs from
  * the controller, OVS's own. */
 #define VPORT_BOND_NO_PORT "(none)"
-
-/* What the watcher's thread does to a datapath. */
-struct vport_bond_dp_class {
-    /* Opens the datapath 'name' of 'type'.  Returns null if it fails. */
-    void *(*open)(const char *type, const char *name);
-    void (*close)(void *dp);
-
-    /* Makes lb_output('id') lead to 'port', ODPP_NONE for nowhere, or makes
-     * the datapath forget 'id'.  Returns 0 or a positive errno value. */
-    int (*set)(void *dp, uint32_t id, odp_port_t port);
-    int (*del)(void *dp, uint32_t id);
-
-    /* Sends 'packet', which stays the caller's, out of 'port'. */
-    int (*send)(void *dp, odp_port_t port, struct dp_packet *packet);
-};
-
-/* Real datapaths, through the watcher's own dpif handle. */
-extern const struct vport_bond_dp_class vport_bond_dpif_class;
 
 /* What the main thread does for the watcher. */
 struct vport_bond_ids {
