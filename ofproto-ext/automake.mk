@@ -8,6 +8,8 @@ ofproto_ext_libvport_bond_la_SOURCES = \
 	ofproto-ext/vport-bond-dp.c \
 	ofproto-ext/vport-bond-dp.h \
 	ofproto-ext/vport-bond-dpif.c \
+	ofproto-ext/vport-bond-ids.c \
+	ofproto-ext/vport-bond-ids.h \
 	ofproto-ext/vport-bond-macs.c \
 	ofproto-ext/vport-bond-macs.h \
 	ofproto-ext/vport-bond-state.c \

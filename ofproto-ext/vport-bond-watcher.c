@@ -3,15 +3,12 @@
 #include <config.h>
 #include "vport-bond-watcher.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "connectivity.h"
 #include "coverage.h"
-#include "dp-packet.h"
-#include "flow.h"
 #include "hash.h"
 #include "lib/egress.h"
 #include "odp-util.h"
@@ -22,16 +19,14 @@
 #include "openvswitch/thread.h"
 #include "openvswitch/vlog.h"
 #include "ovs-atomic.h"
-#include "ovs-rcu.h"
 #include "ovs-thread.h"
-#include "packets.h"
 #include "seq.h"
 #include "smap.h"
 #include "timeval.h"
 #include "util.h"
 #include "vport-bond-binding.h"
 #include "vport-bond-dp.h"
-#include "vport-bond-macs.h"
+#include "vport-bond-ids.h"
 #include "vport-bond-state.h"
 #include "vport-bond-update.h"
 
@@ -61,33 +56,13 @@ struct watched_bond {
     bool members_changed;           /* Since the watcher's thread looked. */
 };
 
-/* An id that translation does not give out any more. */
-struct old_id {
-    struct ovs_list node;
-    const void *owner;
-    struct vport_bond_dp *dp;
-    uint32_t id;
-    long long int expires_ms;
-};
-
 static struct ovs_mutex mutex = OVS_MUTEX_INITIALIZER;
 
 static struct hmap bonds OVS_GUARDED_BY(mutex) = HMAP_INITIALIZER(&bonds);
 static struct ovs_list dps OVS_GUARDED_BY(mutex)
     = OVS_LIST_INITIALIZER(&dps);
-
-/* Life of 'struct old_id's: the main thread puts them from 'lingering' into
- * 'to_delete', the watcher's thread from there into 'to_free'. */
-static struct ovs_list lingering OVS_GUARDED_BY(mutex)
-    = OVS_LIST_INITIALIZER(&lingering);
-static struct ovs_list to_delete OVS_GUARDED_BY(mutex)
-    = OVS_LIST_INITIALIZER(&to_delete);
-static struct ovs_list to_free OVS_GUARDED_BY(mutex)
-    = OVS_LIST_INITIALIZER(&to_free);
-
-/* How many there are, those included that the watcher's thread is working
- * on. */
-static size_t n_old_ids OVS_GUARDED_BY(mutex);
+static struct vport_bond_retired_ids retired OVS_GUARDED_BY(mutex)
+    = VPORT_BOND_RETIRED_IDS_INITIALIZER(&retired);
 
 /* The main thread counts up what it wants to be done, the watcher's thread
  * follows. */
@@ -130,13 +105,6 @@ bond_find(const char *name)
     return NULL;
 }
 
-static void
-forget_macs(uint32_t *id)
-{
-    vport_bond_macs_forget(*id);
-    free(id);
-}
-
 /* Ends the use of 'vport''s id and removes 'vport'.  Returns true if
  * translation has known it. */
 static bool
@@ -144,23 +112,13 @@ retire_vport(struct watched_bond *bond, struct vport_bond_vport *vport)
     OVS_REQUIRES(mutex)
 {
     struct vport_ext *ext = vport->aux;
-    struct old_id *old = xmalloc(sizeof *old);
     bool was_published = ext->binding != NULL;
-    uint32_t *id = xmemdup(&vport->id, sizeof vport->id);
 
     if (was_published) {
         vport_bond_binding_remove(ext->binding);
     }
-
-    /* Those that found the binding before may go on to see addresses. */
-    ovsrcu_postpone(forget_macs, id);
-    old->owner = bond->owner;
-    old->dp = bond->dp;
-    old->dp->n_refs++;
-    old->id = vport->id;
-    old->expires_ms = time_msec() + ids->linger_ms;
-    ovs_list_push_back(&lingering, &old->node);
-    n_old_ids++;
+    vport_bond_ids_retire(&retired, vport->id, bond->owner, bond->dp,
+                          ids->linger_ms);
     free(ext);
     vport_bond_remove_vport(bond->model, vport);
     return was_published;
@@ -378,44 +336,6 @@ vport_bond_watcher_configure(const struct vport_bond_config configs[],
     return changed;
 }
 
-/* Moves the ids of 'owner' that linger into 'to_delete'; if it is null, those
- * whose time has come.  Returns when the next one's time comes. */
-static long long int
-expire_ids(const void *owner)
-    OVS_REQUIRES(mutex)
-{
-    long long int now_ms = time_msec();
-    long long int next_ms = LLONG_MAX;
-    struct old_id *old;
-
-    LIST_FOR_EACH_SAFE (old, node, &lingering) {
-        if (owner
-            ? old->owner == owner
-            : old->expires_ms <= now_ms && !egress_is_attached(old->id)) {
-            ovs_list_remove(&old->node);
-            ovs_list_push_back(&to_delete, &old->node);
-        } else {
-            next_ms = MIN(next_ms, MAX(old->expires_ms,
-                                       now_ms + EGRESS_RETRY_MS));
-        }
-    }
-    return next_ms;
-}
-
-/* Frees ids that the datapath has forgotten. */
-static void
-free_ids(void)
-    OVS_REQUIRES(mutex)
-{
-    struct old_id *old;
-
-    LIST_FOR_EACH_POP (old, node, &to_free) {
-        ids->free(old->id);
-        free(old);
-        n_old_ids--;
-    }
-}
-
 bool
 vport_bond_watcher_release(const void *owner)
 {
@@ -432,11 +352,11 @@ vport_bond_watcher_release(const void *owner)
             any_bond = true;
         }
     }
-    if (n_old_ids) {
+    if (retired.n) {
         /* Any of them may be of 'owner'. */
-        expire_ids(owner);
+        vport_bond_ids_expire(&retired, owner);
         wait_done();
-        free_ids();
+        vport_bond_ids_free(&retired, ids);
     }
     ovs_mutex_unlock(&mutex);
     return any_bond;
@@ -448,13 +368,13 @@ vport_bond_watcher_run(void)
     bool changed;
 
     ovs_mutex_lock(&mutex);
-    if (!ovs_list_is_empty(&lingering)) {
-        expire_ids(NULL);
-        if (!ovs_list_is_empty(&to_delete)) {
+    if (!ovs_list_is_empty(&retired.lingering)) {
+        vport_bond_ids_expire(&retired, NULL);
+        if (!ovs_list_is_empty(&retired.due)) {
             seq_change(wakeup);
         }
     }
-    free_ids();
+    vport_bond_ids_free(&retired, ids);
 
     /* What the datapath refused at first. */
     changed = publish_new();
@@ -465,13 +385,8 @@ vport_bond_watcher_run(void)
 void
 vport_bond_watcher_wait(void)
 {
-    struct old_id *old;
-
     ovs_mutex_lock(&mutex);
-    LIST_FOR_EACH (old, node, &lingering) {
-        poll_timer_wait_until(MAX(old->expires_ms,
-                                  time_msec() + EGRESS_RETRY_MS));
-    }
+    poll_timer_wait_until(vport_bond_ids_wake_ms(&retired));
     ovs_mutex_unlock(&mutex);
 }
 
@@ -809,35 +724,16 @@ note_announcements(const struct vport_bond_updates *updates)
 static void
 clean_up(const struct ovs_list *dels)
 {
-    const struct old_id *old;
     struct ovs_list unused;
 
-    LIST_FOR_EACH (old, node, dels) {
-        egress_remove(old->id);
-        if (old->dp->handle) {
-            dp_class->del(old->dp->handle, old->id);
-        }
-    }
+    vport_bond_ids_forget(dels, dp_class);
 
     /* An id in 'dels' may be the last use of its datapath. */
     ovs_mutex_lock(&mutex);
-    LIST_FOR_EACH (old, node, dels) {
-        old->dp->n_refs--;
-    }
+    vport_bond_ids_unref_dps(dels);
     vport_bond_dps_take_unused(&dps, &unused);
     ovs_mutex_unlock(&mutex);
     vport_bond_dps_close(&unused, dp_class);
-}
-
-/* Takes the part of 'from' into 'to'. */
-static void
-take_list(struct ovs_list *to, struct ovs_list *from)
-{
-    ovs_list_init(to);
-    if (!ovs_list_is_empty(from)) {
-        ovs_list_move(to, from);
-        ovs_list_init(from);
-    }
 }
 
 /* One round.  Returns when the next one is due at the latest. */
@@ -871,7 +767,7 @@ step(struct shash *watched)
         }
         vport_bond_take_changes(bond->model, take_change, &updates);
     }
-    take_list(&dels, &to_delete);
+    vport_bond_ids_take_due(&retired, &dels);
     ovs_mutex_unlock(&mutex);
 
     vport_bond_updates_apply(&updates, dp_class);
@@ -887,7 +783,7 @@ step(struct shash *watched)
     if (note_results(&updates)) {
         wake_ms = MIN(wake_ms, time_msec() + RETRY_MS);
     }
-    ovs_list_push_back_all(&to_free, &dels);
+    vport_bond_ids_give_back(&retired, &dels);
     done_gen = gen;
     xpthread_cond_broadcast(&done_cond);
     ovs_mutex_unlock(&mutex);
@@ -954,19 +850,14 @@ vport_bond_watcher_start(const struct vport_bond_dp_class *dp_class_,
 void
 vport_bond_watcher_stop(void)
 {
-    struct old_id *old;
-
     if (!running) {
         return;
     }
     ovs_mutex_lock(&mutex);
     ovs_assert(hmap_is_empty(&bonds));
-    LIST_FOR_EACH (old, node, &lingering) {
-        old->expires_ms = LLONG_MIN;
-    }
-    ovs_list_push_back_all(&to_delete, &lingering);
+    vport_bond_ids_expire_all(&retired);
     wait_done();
-    free_ids();
+    vport_bond_ids_free(&retired, ids);
     ovs_mutex_unlock(&mutex);
 
     atomic_store_relaxed(&exiting, true);

@@ -14,24 +14,13 @@
  *   - in the datapath: each pair of bond and vport has an *id*, and datapath
  *     actions say lb_output(id).  The thread is the only one that tells the
  *     datapath where an id leads (dpif_bond_add()), the first time included.
- *     Megaflows do not change when a vport moves.
+ *     Megaflows do not change when a vport moves.  vport-bond-ids.h tells an
+ *     id's life.
  *
  *   - in NICs: one egress update (lib/egress.h).
  *
  *   - in the network: learning packets (RARP) for the MAC addresses of vports
  *     that moved (vport-bond-macs.h).
- *
- * Life of an id
- * -------------
- *
- * The main thread allocates it.  Translation can find it
- * (vport_bond_lookup_id()) after the datapath knows it.  When the vport or the
- * bond goes, translation does not find it any more, but megaflows still name
- * it: it stays in the datapath for VPORT_BOND_LINGER_MS, in which
- * revalidation replaces them, and as long as a NIC uses it.  (OVS says that a
- * revalidation has ended to the bridge's own threads only.  One that takes
- * longer than 2 s makes OVS lower the number of megaflows.)  Before its owner
- * goes (vport_bond_watcher_release()) it ends at once.
  *
  * Threads
  * -------
@@ -48,28 +37,15 @@
 #include "lib/carrier.h"
 #include "openvswitch/types.h"
 #include "vport-bond-dp.h"
+#include "vport-bond-ids.h"
 #include "vport-bond.h"
 
 struct smap;
 struct vport_bond_state;
 
-/* How long an id that nobody should use any more stays in the datapath:
- * several times what the slowest revalidation takes. */
-#define VPORT_BOND_LINGER_MS 30000
-
 /* The name of the vport that stands for packets of no port: packet-outs from
  * the controller, OVS's own. */
 #define VPORT_BOND_NO_PORT "(none)"
-
-/* What the main thread does for the watcher. */
-struct vport_bond_ids {
-    /* Allocates and frees ids.  'owner' is what the bond belongs to. */
-    uint32_t (*alloc)(const void *owner);
-    void (*free)(uint32_t id);
-
-    /* VPORT_BOND_LINGER_MS, less in tests. */
-    int linger_ms;
-};
 
 /* Starts the thread.  'sources' are sources of carrier beside the kernel. */
 void vport_bond_watcher_start(const struct vport_bond_dp_class *,
