@@ -54,6 +54,8 @@ datapath_offload_libdatapath_offload_la_SOURCES = \
 	datapath-offload/test-switch.h \
 	datapath-offload/timer-wheel.c \
 	datapath-offload/timer-wheel.h \
+	datapath-offload/tracked-conn-private.h \
+	datapath-offload/tracked-conn-room.c \
 	datapath-offload/tracked-conn.c
 
 # OVS's units with hooks.  The conntrack ones are apart because unit tests use

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 #include <config.h>
-#include "engine-private.h"
+#include "tracked-conn-private.h"
 
 #include <limits.h>
 
@@ -329,99 +329,6 @@ find_nic(const struct tracked_conn *tc, int dir, struct offload_nic **onicp)
     return REASON_NONE;
 }
 
-/* Counts 'tc' in 'onic', or nowhere. */
-static void
-occupy(struct tracked_conn *tc, struct offload_nic *onic)
-{
-    if (tc->onic != onic) {
-        if (tc->onic) {
-            tc->onic->n_conns--;
-        }
-        tc->onic = onic;
-        if (onic) {
-            onic->n_conns++;
-        }
-    }
-}
-
-/* Returns the connections that may be armed for 'onic' at a time. */
-static size_t
-max_conns(const struct engine *engine, const struct offload_nic *onic)
-{
-    return MIN(engine->config.max_conns, (onic->module ? onic->caps.max_conns
-                                          : onic->caps.max_rules));
-}
-
-bool
-tracked_conn_has_room(const struct engine *engine,
-                      const struct offload_nic *onic, size_t n)
-{
-    return onic->n_conns + n <= max_conns(engine, onic);
-}
-
-/* Makes dirty the connection that waits for room in 'onic' for longest. */
-static void
-wake_room_waiter(struct offload_nic *onic)
-{
-    struct tracked_conn *tc = CONTAINER_OF(
-        ovs_list_pop_front(&onic->room_waiters), struct tracked_conn,
-        room_node);
-
-    ovs_list_init(&tc->room_node);
-    tracked_conn_mark_dirty(tc);
-}
-
-long long int
-tracked_conns_fill_room(struct engine *engine, struct offload_nic *onic)
-{
-    size_t max = max_conns(engine, onic);
-    size_t n;
-
-    if (onic->n_conns >= max || ovs_list_is_empty(&onic->room_waiters)) {
-        return LLONG_MAX;
-    }
-    if (engine->now_ms >= onic->fill_ms + ENGINE_FILL_MS) {
-        onic->fill_ms = engine->now_ms;
-        n = MIN(max - onic->n_conns, ENGINE_MAX_FILL);
-        while (n-- && !ovs_list_is_empty(&onic->room_waiters)) {
-            wake_room_waiter(onic);
-        }
-    }
-    return onic->fill_ms + ENGINE_FILL_MS;
-}
-
-void
-tracked_conns_wake_room_waiters(struct offload_nic *onic)
-{
-    while (!ovs_list_is_empty(&onic->room_waiters)) {
-        wake_room_waiter(onic);
-    }
-}
-
-void
-tracked_conns_withdraw_excess(struct engine *engine, struct offload_nic *onic)
-{
-    size_t max = max_conns(engine, onic);
-    size_t left = onic->n_conns;
-    struct tracked_conn *tc;
-
-    if (left <= max) {
-        return;
-    }
-    HMAP_FOR_EACH (tc, id_node, &engine->conns_by_id) {
-        if (tc->onic != onic) {
-            continue;
-        }
-        if (tc->flushed == REASON_NONE) {
-            tc->flushed = REASON_MAX_CONNS;
-            tracked_conn_mark_dirty(tc);
-        }
-        if (--left <= max) {
-            break;
-        }
-    }
-}
-
 enum offload_reason
 tracked_conn_check_nic(const struct tracked_conn *tc,
                        const struct offload_nic *onic)
@@ -488,7 +395,7 @@ tracked_conn_arm(struct tracked_conn *tc, struct offload_nic *onic)
     tc->margin_ms = MIN(ENGINE_EXPIRY_MARGIN_MS,
                         MAX(engine->conn_ops->expiration(tc->conn)
                             - engine->now_ms, 0) / 2);
-    occupy(tc, onic);
+    tracked_conn_occupy(tc, onic);
     /* It may have been armed by another one, and nothing else looks at it. */
     set_timer(tc);
     return REASON_NONE;
@@ -638,7 +545,7 @@ disarm(struct tracked_conn *tc)
     COVERAGE_INC(ct_offload_disarmed);
     engine->n_disarmed++;
     tc->armed = false;
-    occupy(tc, NULL);
+    tracked_conn_occupy(tc, NULL);
     conn_index_wake_successors(tc);
     /* Another NIC may have it now. */
     conn_index_wake_waiters(tc);
@@ -954,7 +861,7 @@ tracked_conn_free(struct tracked_conn *tc)
     struct engine *engine = tc->engine;
 
     ovs_assert(!tracked_conn_is_installed(tc));
-    occupy(tc, NULL);
+    tracked_conn_occupy(tc, NULL);
     clear_waits(tc);
     retired_paths_forget(tc);
     timer_wheel_cancel(&engine->wheel, &tc->timer);
