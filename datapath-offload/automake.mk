@@ -54,6 +54,7 @@ datapath_offload_libdatapath_offload_la_SOURCES = \
 	datapath-offload/test-switch.h \
 	datapath-offload/timer-wheel.c \
 	datapath-offload/timer-wheel.h \
+	datapath-offload/tracked-conn-arm.c \
 	datapath-offload/tracked-conn-private.h \
 	datapath-offload/tracked-conn-room.c \
 	datapath-offload/tracked-conn-timer.c \
