@@ -57,6 +57,7 @@ datapath_offload_libdatapath_offload_la_SOURCES = \
 	datapath-offload/tracked-conn-arm.c \
 	datapath-offload/tracked-conn-private.h \
 	datapath-offload/tracked-conn-room.c \
+	datapath-offload/tracked-conn-state.c \
 	datapath-offload/tracked-conn-timer.c \
 	datapath-offload/tracked-conn.c
 
