@@ -55,10 +55,12 @@ datapath_offload_libdatapath_offload_la_SOURCES = \
 	datapath-offload/timer-wheel.c \
 	datapath-offload/timer-wheel.h \
 	datapath-offload/tracked-conn-arm.c \
+	datapath-offload/tracked-conn-compose.c \
 	datapath-offload/tracked-conn-private.h \
 	datapath-offload/tracked-conn-room.c \
 	datapath-offload/tracked-conn-state.c \
 	datapath-offload/tracked-conn-timer.c \
+	datapath-offload/tracked-conn-wait.c \
 	datapath-offload/tracked-conn.c
 
 # OVS's units with hooks.  The conntrack ones are apart because unit tests use

@@ -6,12 +6,18 @@
 /* Inside the engine
  * =================
  *
- *   engine.c          inputs, configuration, NICs and ports, the step
- *   tracked-conn.c    life of a connection: decide, arm, watch, disarm
- *   conn-index.c      which connections have a tuple, or wait for one
- *   conn-path.c       the paths that one connection uses
- *   path-cache.c      paths that connections share, rules of module mode
- *   egress-ids.c      where lb_output() leads
+ *   engine.c                inputs, configuration, NICs and ports, the step
+ *   tracked-conn.c          life of a connection: events, decisions
+ *   tracked-conn-compose.c  which paths it takes
+ *   tracked-conn-wait.c     megaflows that it waits for
+ *   tracked-conn-room.c     how many connections a NIC may have
+ *   tracked-conn-arm.c      before the first rule, and after the last
+ *   tracked-conn-timer.c    expiry, judgement of a FIN or RST, retries
+ *   tracked-conn-state.c    what people are told
+ *   conn-index.c            which connections have a tuple, or wait for one
+ *   conn-path.c             the paths that one connection uses
+ *   path-cache.c            paths that connections share, rules of module mode
+ *   egress-ids.c            where lb_output() leads
  *
  * Everything here is guarded by the engine's mutex, except the queues.
  */
@@ -253,7 +259,7 @@ struct retired_path {
 void retired_paths_expire(struct engine *);
 void retired_paths_forget(struct tracked_conn *tc);
 
-/* Connections (tracked-conn.c). */
+/* Connections (tracked-conn*.c). */
 
 /* A connection that would like to know about new megaflows in a slot. */
 struct conn_wait {

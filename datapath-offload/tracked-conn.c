@@ -4,8 +4,8 @@
 #include "tracked-conn-private.h"
 
 #include <limits.h>
+#include <string.h>
 
-#include "hash.h"
 #include "lib/mutant.h"
 #include "util.h"
 
@@ -32,157 +32,6 @@ tracked_conn_is_installed(const struct tracked_conn *tc)
             || !nic_obj_is_gone(&tc->obj));
 }
 
-static void
-clear_waits(struct tracked_conn *tc)
-{
-    while (!ovs_list_is_empty(&tc->waits)) {
-        struct conn_wait *wait = CONTAINER_OF(ovs_list_pop_front(&tc->waits),
-                                              struct conn_wait, conn_node);
-
-        ovs_list_remove(&wait->slot_node);
-        free(wait);
-    }
-    conn_index_clear_waits(tc);
-    ovs_list_remove(&tc->room_node);
-    ovs_list_init(&tc->room_node);
-}
-
-static void
-add_wait(struct tracked_conn *tc, int dir, struct mf_slot *slot)
-{
-    struct conn_wait *wait = xmalloc(sizeof *wait);
-
-    wait->conn = tc;
-    wait->slot = slot;
-    wait->seq = tc->engine->mirror.news_seq;
-    wait->dir = dir;
-    ovs_list_push_back(&tc->waits, &wait->conn_node);
-    ovs_list_push_back(&slot->waiters, &wait->slot_node);
-}
-
-/* Composition of the paths of one direction of a connection. */
-struct composition {
-    struct tracked_conn *conn;
-    int dir;
-
-    /* Other connections that were looked for. */
-    struct {
-        uint16_t zone;
-        struct nic_tuple tuple;
-    } asked[PATH_MAX_CTS];
-    size_t n_asked;
-};
-
-static path_conn_cb find_conn;
-
-static void
-subject_of(struct composition *c, struct path_subject *subject)
-{
-    struct tracked_conn *tc = c->conn;
-
-    *subject = (struct path_subject) {
-        .dp = tc->dp,
-        .dl_type = tc->dl_type,
-        .nw_proto = tc->nw_proto,
-        .zone = tc->zone,
-        .conn = tc,
-        .tuple = &tc->tuple[c->dir],
-        .ingress = &tc->ingress[c->dir],
-        .find_conn = find_conn,
-        .aux = c,
-    };
-}
-
-void
-tracked_conn_wake_waiters(struct engine *engine, struct megaflow *flow)
-{
-    struct mf_slot *slot = flow->slot;
-
-    megaflow_announce(flow);
-    if (!ovs_list_is_empty(&slot->waiters)
-        && ovs_list_is_empty(&slot->news_node)) {
-        ovs_list_push_back(&engine->news, &slot->news_node);
-    }
-}
-
-/* Returns true if packets for which 'wait' waits may hit 'flow'. */
-static bool
-wait_concerns(const struct conn_wait *wait, const struct megaflow *flow)
-{
-    struct composition c = { .conn = wait->conn, .dir = wait->dir };
-    struct path_subject subject;
-    struct flow_probe probe;
-
-    /* After recirculation packets are known only to composition. */
-    subject_of(&c, &subject);
-    path_probe_init(&probe, &subject);
-    if (flow->slot->recirc_id
-        || megaflow_program_rewrites_early(flow->program)) {
-        memset(&probe.known, 0, sizeof probe.known);
-        memset(&probe.known.in_port, 0xff, sizeof probe.known.in_port);
-        probe.known.dl_type = OVS_BE16_MAX;
-        probe.known.nw_proto = UINT8_MAX;
-    }
-    return megaflow_admits(flow, &probe);
-}
-
-/* Makes the connection of 'wait' dirty if something that was announced since
- * 'seq' may concern it.  When there is much, looking at it is not cheaper than
- * composing. */
-static void
-tell_wait(const struct conn_wait *wait, uint64_t seq)
-{
-    const struct megaflow *flow;
-    int n = 0;
-
-    if (!ovs_list_is_empty(&wait->conn->dirty_node)) {
-        return;
-    }
-    if (wait->slot->all_seq > seq) {
-        tracked_conn_mark_dirty(wait->conn);
-        return;
-    }
-    LIST_FOR_EACH_REVERSE (flow, news_node, &wait->slot->news) {
-        if (flow->news_seq <= seq) {
-            break;
-        }
-        if (++n > 8 || wait_concerns(wait, flow)) {
-            tracked_conn_mark_dirty(wait->conn);
-            break;
-        }
-    }
-}
-
-void
-tracked_conns_tell_news(struct engine *engine)
-{
-    int left = ENGINE_MAX_TOLD;
-
-    while (left > 0 && !ovs_list_is_empty(&engine->news)) {
-        struct mf_slot *slot = CONTAINER_OF(ovs_list_front(&engine->news),
-                                            struct mf_slot, news_node);
-        struct conn_wait *wait = NULL;
-        uint64_t seq;
-
-        /* Those that were told are at the end. */
-        if (!ovs_list_is_empty(&slot->waiters)) {
-            wait = CONTAINER_OF(ovs_list_front(&slot->waiters),
-                                struct conn_wait, slot_node);
-        }
-        if (!wait || wait->seq >= slot->news_seq) {
-            ovs_list_remove(&slot->news_node);
-            ovs_list_init(&slot->news_node);
-            continue;
-        }
-        ovs_list_remove(&wait->slot_node);
-        ovs_list_push_back(&slot->waiters, &wait->slot_node);
-        seq = wait->seq;
-        wait->seq = slot->news_seq;
-        tell_wait(wait, seq);
-        left--;
-    }
-}
-
 /* Nothing of 'tc' should be in a NIC. */
 static void
 want_nothing(struct tracked_conn *tc)
@@ -206,10 +55,8 @@ restart:
     conn_obj_update(tc);
 }
 
-/* Returns why 'tc' must not be in a NIC whatever the megaflows are, or
- * REASON_NONE. */
-static enum offload_reason
-check_conn(const struct tracked_conn *tc)
+enum offload_reason
+tracked_conn_check(const struct tracked_conn *tc)
 {
     const struct engine *engine = tc->engine;
 
@@ -269,124 +116,6 @@ tracked_conn_get_translated(const struct tracked_conn *tc, int dir,
     *tuple = tuple_reverse(&tc->tuple[!dir]);
 }
 
-static enum offload_reason
-find_conn(uint16_t zone, const struct nic_tuple *tuple,
-          struct path_conn *found, void *c_)
-{
-    struct composition *c = c_;
-    struct tracked_conn *tc = c->conn;
-    int dir = c->dir;
-
-    if ((zone != tc->zone || memcmp(tuple, &tc->tuple[dir], sizeof *tuple))
-        && !MUTANT(second_zone_ignored)) {
-        if (c->n_asked < ARRAY_SIZE(c->asked)) {
-            c->asked[c->n_asked].zone = zone;
-            c->asked[c->n_asked++].tuple = *tuple;
-        }
-        tc = conn_index_find(tc, zone, tuple, &dir);
-        if (!tc || check_conn(tc) != REASON_NONE) {
-            return REASON_OTHER_ZONE;
-        }
-    }
-
-    memset(found, 0, sizeof *found);
-    found->conn = tc;
-    found->reply = dir == 1;
-    found->mark = tc->mark;
-    found->label = tc->label;
-    found->orig = tc->tuple[0];
-    found->nat_parts = tc->nat_parts[dir];
-    found->nat_state = tc->nat_state[dir];
-    tracked_conn_get_translated(tc, dir, &found->translated);
-    return REASON_NONE;
-}
-
-/* Stores in '*onicp' the NIC where packets of direction 'dir' come in.
- * Returns REASON_NONE or why not. */
-static enum offload_reason
-find_nic(const struct tracked_conn *tc, int dir, struct offload_nic **onicp)
-{
-    const struct engine *engine = tc->engine;
-    const struct offload_port *port = engine_find_port(
-        engine, tc->dp, tc->ingress[dir].in_port);
-
-    *onicp = NULL;
-    if (!port) {
-        return REASON_NO_PORT;
-    }
-    if (!port->ct_offload && !MUTANT(port_setting_ignored)) {
-        return REASON_PORT_DISABLED;
-    }
-    if (engine->config.mode == ENGINE_MODE_MODULE
-        && !port->onic->caps.ct_module) {
-        return REASON_MODE;
-    }
-    *onicp = port->onic;
-    return REASON_NONE;
-}
-
-/* Finds the paths of direction 'dir' and makes 'tc' use them. */
-static void
-recompute_direction(struct tracked_conn *tc, int dir)
-{
-    struct composition c = { .conn = tc, .dir = dir };
-    struct engine *engine = tc->engine;
-    enum offload_reason reason;
-    struct path_subject subject;
-    struct offload_nic *onic;
-    struct path_set set;
-
-    reason = find_nic(tc, dir, &onic);
-    if (reason == REASON_NONE && tc->blocked_ms[dir] > engine->now_ms) {
-        reason = tc->blocked_reason[dir];
-    }
-    if (reason != REASON_NONE) {
-        tc->reason[dir] = reason;
-        return;
-    }
-
-    subject_of(&c, &subject);
-    path_compose(&engine->mirror, &subject, &set);
-    for (size_t i = 0; i < set.n_waits; i++) {
-        add_wait(tc, dir, set.waits[i]);
-    }
-    tc->reason[dir] = set.n_chains ? REASON_NONE : set.reason;
-
-    for (size_t i = 0; i < set.n_chains; i++) {
-        const char *nic_says;
-        struct path *path;
-
-        path = path_get(engine, onic, &set.chains[i], tc->dl_type,
-                        tc->nw_proto, &reason, &nic_says);
-        if (path) {
-            reason = conn_path_use(tc, dir, path, &set.chains[i]);
-            if (reason != REASON_NONE) {
-                path_release(engine, path);
-            }
-        }
-        if (reason != REASON_NONE) {
-            tc->reason[dir] = reason;
-        }
-        if (reason == REASON_MAX_CONNS
-            && ovs_list_is_empty(&tc->room_node)) {
-            ovs_list_push_back(&onic->room_waiters, &tc->room_node);
-        }
-        if (nic_says) {
-            tc->blocked_reason[dir] = reason;
-            tc->blocked_why[dir] = nic_says;
-        }
-    }
-    if (tc->reason[dir] != REASON_NONE || set.reason != REASON_NONE) {
-        /* What is in the way of all of its packets, or of some, may change. */
-        for (size_t i = 0; i < set.n_visited; i++) {
-            add_wait(tc, dir, set.visited[i]);
-        }
-        for (size_t i = 0; i < c.n_asked; i++) {
-            conn_index_wait(tc, c.asked[i].zone, &c.asked[i].tuple);
-        }
-    }
-}
-
 void
 conn_obj_update(struct tracked_conn *tc)
 {
@@ -414,10 +143,10 @@ conn_obj_update(struct tracked_conn *tc)
 void
 tracked_conn_recompute(struct tracked_conn *tc)
 {
-    enum offload_reason reason = check_conn(tc);
+    enum offload_reason reason = tracked_conn_check(tc);
     struct conn_path *cp;
 
-    clear_waits(tc);
+    tracked_conn_clear_waits(tc);
     if (tc->news || reason != tc->checked) {
         tc->news = false;
         tc->checked = reason;
@@ -433,8 +162,8 @@ tracked_conn_recompute(struct tracked_conn *tc)
         LIST_FOR_EACH (cp, conn_node, &tc->paths) {
             cp->wanted = false;
         }
-        recompute_direction(tc, 0);
-        recompute_direction(tc, 1);
+        tracked_conn_compose(tc, 0);
+        tracked_conn_compose(tc, 1);
         LIST_FOR_EACH_SAFE (cp, conn_node, &tc->paths) {
             if (!cp->wanted) {
                 conn_path_set_wanted(cp, false);
@@ -642,7 +371,7 @@ tracked_conn_free(struct tracked_conn *tc)
 
     ovs_assert(!tracked_conn_is_installed(tc));
     tracked_conn_occupy(tc, NULL);
-    clear_waits(tc);
+    tracked_conn_clear_waits(tc);
     retired_paths_forget(tc);
     timer_wheel_cancel(&engine->wheel, &tc->timer);
     if (!ovs_list_is_empty(&tc->dirty_node)) {
