@@ -22,6 +22,7 @@ datapath_offload_libdatapath_offload_la_SOURCES = \
 	datapath-offload/egress-ids.c \
 	datapath-offload/egress-view.c \
 	datapath-offload/egress-view.h \
+	datapath-offload/engine-nics.c \
 	datapath-offload/engine-private.h \
 	datapath-offload/engine-thread.c \
 	datapath-offload/engine-thread.h \

@@ -102,6 +102,64 @@ egress_ids_remove_nic(struct engine *engine, struct offload_nic *onic)
     }
 }
 
+/* Returns true if an action of 'path' is lb_output(id). */
+static bool
+path_uses_egress(const struct path *path, uint32_t id)
+{
+    for (size_t i = 0; i < path->n_stages; i++) {
+        const struct megaflow_program *program;
+
+        program = path->stages[i].flow->program;
+        for (size_t j = 0; j < program->n_ops; j++) {
+            if (program->ops[j].type == MEGAFLOW_OP_LB_OUTPUT
+                && program->ops[j].id == id) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+struct egress_change {
+    struct engine *engine;
+    struct offload_nic *onic;
+    bool any;
+};
+
+/* Rules of 'onic' may, or must not, name the egress of 'id' any more. */
+static void
+egress_changed(uint32_t id, void *change_)
+{
+    struct egress_change *change = change_;
+    struct engine *engine = change->engine;
+    struct path *path;
+
+    HMAP_FOR_EACH_SAFE (path, node, &engine->paths) {
+        if (path->onic == change->onic && path_uses_egress(path, id)) {
+            path_kill(engine, path);
+            path_release(engine, path);
+        }
+    }
+    change->any = true;
+}
+
+void
+egress_ids_run(struct engine *engine)
+{
+    struct egress_change change = { .engine = engine };
+    struct offload_nic *onic;
+
+    LIST_FOR_EACH (onic, node, &engine->nics) {
+        change.onic = onic;
+        egress_view_run(onic->egress, engine->now_ms, egress_changed,
+                        &change);
+    }
+    if (change.any) {
+        module_rules_forget_failed(engine);
+        engine_reconsider_unoffloaded(engine);
+    }
+}
+
 void
 egress_ids_destroy(struct engine *engine)
 {

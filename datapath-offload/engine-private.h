@@ -6,7 +6,8 @@
 /* Inside the engine
  * =================
  *
- *   engine.c                inputs, configuration, NICs and ports, the step
+ *   engine.c                inputs, configuration, the step
+ *   engine-nics.c           NICs and ports
  *   tracked-conn.c          life of a connection: events, decisions
  *   tracked-conn-compose.c  which paths it takes
  *   tracked-conn-wait.c     megaflows that it waits for
@@ -183,6 +184,9 @@ void egress_ids_ref(struct engine *, const struct megaflow_program *);
 void egress_ids_unref(struct engine *, const struct megaflow_program *);
 void egress_ids_add_nic(struct engine *, struct offload_nic *);
 void egress_ids_remove_nic(struct engine *, struct offload_nic *);
+
+/* Looks at what changed about where ids lead. */
+void egress_ids_run(struct engine *);
 void egress_ids_destroy(struct engine *);
 
 /* Adds 'delta' to the number of objects that carry 'flow'. */
@@ -447,6 +451,15 @@ void engine_drain(struct engine *);
 
 /* Looks at up to ENGINE_MAX_DIRTY dirty connections. */
 void engine_recompute_dirty(struct engine *);
+
+/* Looks again at the connections that are not carried by a NIC in both
+ * directions: what kept them from it may have changed. */
+void engine_reconsider_unoffloaded(struct engine *);
+
+/* NICs and ports (engine-nics.c). */
+
+/* Lets 'onic' have the mode that the configuration says. */
+void engine_set_mode(struct engine *, struct offload_nic *onic);
 
 struct offload_port *engine_find_port(const struct engine *, uint32_t dp,
                                       odp_port_t);
