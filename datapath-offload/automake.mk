@@ -33,6 +33,7 @@ datapath_offload_libdatapath_offload_la_SOURCES = \
 	datapath-offload/megaflow-mirror.h \
 	datapath-offload/megaflow-program.c \
 	datapath-offload/megaflow-program.h \
+	datapath-offload/megaflow-stats.c \
 	datapath-offload/offload-config.c \
 	datapath-offload/offload-config.h \
 	datapath-offload/offload-nic.c \
