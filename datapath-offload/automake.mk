@@ -29,8 +29,10 @@ datapath_offload_libdatapath_offload_la_SOURCES = \
 	datapath-offload/engine.c \
 	datapath-offload/engine.h \
 	datapath-offload/hook-version.h \
+	datapath-offload/megaflow-copies.c \
 	datapath-offload/megaflow-mirror.c \
 	datapath-offload/megaflow-mirror.h \
+	datapath-offload/megaflow-private.h \
 	datapath-offload/megaflow-program.c \
 	datapath-offload/megaflow-program.h \
 	datapath-offload/megaflow-stats.c \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 #include <config.h>
-#include "megaflow-mirror.h"
+#include "megaflow-private.h"
 
 #include <stdlib.h>
 
@@ -71,26 +71,9 @@ mf_mirror_init(struct mf_mirror *mirror)
 }
 
 static void
-variant_free(struct mf_variant *variant)
-{
-    ovs_list_remove(&variant->node);
-    minimatch_destroy(&variant->match);
-    megaflow_program_destroy(&variant->program);
-    free(variant);
-}
-
-static void
 megaflow_free(struct megaflow *flow)
 {
-    struct mf_variant *variant;
-    struct mf_copy *copy;
-
-    LIST_FOR_EACH_POP (copy, node, &flow->copies) {
-        free(copy);
-    }
-    LIST_FOR_EACH_SAFE (variant, node, &flow->variants) {
-        variant_free(variant);
-    }
+    megaflow_free_copies(flow);
     ovs_mutex_destroy(&flow->mutex);
     free(flow->shares);
     free(flow);
@@ -202,9 +185,8 @@ adopt_dead(struct megaflow *flow)
     }
 }
 
-/* Puts 'flow' in the subtable of its match. */
-static void
-insert_in_table(struct megaflow *flow)
+void
+megaflow_insert_in_table(struct megaflow *flow)
 {
     struct match match;
 
@@ -214,158 +196,12 @@ insert_in_table(struct megaflow *flow)
                 flow_hash_in_wildcards(&match.flow, &flow->table->index, 0));
 }
 
-static void
-remove_from_table(struct megaflow *flow)
+void
+megaflow_remove_from_table(struct megaflow *flow)
 {
     hmap_remove(&flow->table->flows, &flow->table_node);
     release_subtable(flow->table);
     flow->table = NULL;
-}
-
-/* What a megaflow does of which the copies do not do the same. */
-static const struct megaflow_program differing = { .reason = REASON_COPIES };
-
-/* Makes 'flow' what 'variant' is, or, if its copies 'differ', refused. */
-static void
-show_variant(struct megaflow *flow, const struct mf_variant *variant,
-             bool differs)
-{
-    flow->variant = variant;
-    flow->differs = differs;
-    flow->match = &variant->match;
-    flow->program = differs ? &differing : &variant->program;
-
-    ovs_list_remove(&flow->rewriter_node);
-    ovs_list_init(&flow->rewriter_node);
-    if (megaflow_program_rewrites_early(flow->program)) {
-        ovs_list_push_back(&flow->slot->rewriters, &flow->rewriter_node);
-    }
-    insert_in_table(flow);
-}
-
-/* Returns true if whatever hits 'b' hits 'a' as well, but not the other way
- * around.  Both are of one megaflow: they match the same values, which are
- * zero where only one of them matches. */
-static bool
-is_wider(const struct minimatch *a, const struct minimatch *b)
-{
-    return (minimask_has_extra(a->mask, b->mask)
-            && !minimask_has_extra(b->mask, a->mask));
-}
-
-/* Returns the variant that 'flow', which has copies, should be, and stores in
- * '*differs' whether its copies do different things. */
-static const struct mf_variant *
-choose_variant(const struct megaflow *flow, bool *differs)
-{
-    const struct mf_variant *best = NULL;
-    const struct mf_variant *variant;
-
-    *differs = false;
-    if (flow->variant->n_copies) {
-        best = flow->variant;
-    }
-    LIST_FOR_EACH (variant, node, &flow->variants) {
-        if (!variant->n_copies) {
-            continue;
-        }
-        if (best && !megaflow_program_equal(&best->program,
-                                            &variant->program)) {
-            *differs = true;
-        }
-        if (!best || is_wider(&variant->match, &best->match)) {
-            best = variant;
-        }
-    }
-    return best;
-}
-
-const struct megaflow_program *
-megaflow_next_program(const struct megaflow *flow)
-{
-    const struct mf_variant *best;
-    bool differs;
-
-    best = choose_variant(flow, &differs);
-    return (best == flow->variant && differs == flow->differs ? NULL
-            : differs ? &differing : &best->program);
-}
-
-void
-megaflow_update(struct megaflow *flow)
-{
-    const struct mf_variant *best;
-    struct mf_variant *variant;
-    bool differs;
-
-    ovs_assert(ovs_list_is_empty(&flow->stages));
-    best = choose_variant(flow, &differs);
-    if (best != flow->variant
-        && !minimatch_equal(&best->match, &flow->variant->match)) {
-        /* What waits because of the packets that it matched until now may not
-         * find it any more. */
-        flow->slot->all_seq = ++flow->mirror->news_seq;
-    }
-    remove_from_table(flow);
-    show_variant(flow, best, differs);
-    LIST_FOR_EACH_SAFE (variant, node, &flow->variants) {
-        if (!variant->n_copies && variant != best) {
-            variant_free(variant);
-        }
-    }
-}
-
-/* Takes 'copy' from the variant that it is. */
-static void
-leave_variant(struct megaflow *flow, struct mf_copy *copy)
-{
-    struct mf_variant *variant = copy->variant;
-
-    copy->variant = NULL;
-    if (variant && !--variant->n_copies && variant != flow->variant) {
-        variant_free(variant);
-    }
-}
-
-/* Returns the variant of 'flow' that matches 'match' and does 'program', which
- * is left without operations, created if necessary. */
-static struct mf_variant *
-get_variant(struct megaflow *flow, const struct match *match,
-            struct megaflow_program *program)
-{
-    struct mf_variant *variant;
-    struct minimatch mini;
-
-    minimatch_init(&mini, match);
-    LIST_FOR_EACH (variant, node, &flow->variants) {
-        if (minimatch_equal(&variant->match, &mini)
-            && megaflow_program_equal(&variant->program, program)) {
-            minimatch_destroy(&mini);
-            megaflow_program_destroy(program);
-            return variant;
-        }
-    }
-
-    variant = xzalloc(sizeof *variant);
-    minimatch_move(&variant->match, &mini);
-    variant->program = *program;
-    program->ops = NULL;
-    program->n_ops = 0;
-    ovs_list_push_back(&flow->variants, &variant->node);
-    return variant;
-}
-
-static struct mf_copy *
-find_copy(const struct megaflow *flow, const void *id)
-{
-    struct mf_copy *copy;
-
-    LIST_FOR_EACH (copy, node, &flow->copies) {
-        if (copy->id == id) {
-            return copy;
-        }
-    }
-    return NULL;
 }
 
 static struct megaflow *
@@ -396,8 +232,7 @@ mf_mirror_put(struct mf_mirror *mirror, uint32_t dp, const ovs_u128 *ufid,
               struct megaflow_program *program, bool *addedp)
 {
     struct megaflow *flow = mf_mirror_find(mirror, dp, ufid);
-    struct mf_variant *variant;
-    struct mf_copy *copy;
+    const struct mf_variant *variant;
     struct match match;
 
     /* OVS hands over the packet's flow unmasked; minimatch needs it masked. */
@@ -412,19 +247,9 @@ mf_mirror_put(struct mf_mirror *mirror, uint32_t dp, const ovs_u128 *ufid,
     if (!flow) {
         flow = mf_mirror_add(mirror, dp, ufid, &match.flow);
     }
-    copy = find_copy(flow, id);
-    if (!copy) {
-        copy = xzalloc(sizeof *copy);
-        copy->id = id;
-        ovs_list_push_back(&flow->copies, &copy->node);
-    }
-    variant = get_variant(flow, &match, program);
-    variant->n_copies++;
-    leave_variant(flow, copy);
-    copy->variant = variant;
-
+    variant = megaflow_put_copy(flow, id, &match, program);
     if (*addedp) {
-        show_variant(flow, variant, false);
+        megaflow_show_variant(flow, variant, false);
         cmap_insert(&mirror->by_ufid, &flow->ufid_node, ufid_hash(ufid));
         mirror->n_flows++;
         adopt_dead(flow);
@@ -441,13 +266,8 @@ mf_mirror_drop_copy(struct mf_mirror *mirror, const ovs_u128 *ufid,
     /* Datapaths do not share copies, so there is no need to know which one. */
     CMAP_FOR_EACH_WITH_HASH (flow, ufid_node, ufid_hash(ufid),
                              &mirror->by_ufid) {
-        struct mf_copy *copy;
-
         if (ovs_u128_equals(flow->ufid, *ufid)
-            && (copy = find_copy(flow, id)) != NULL) {
-            leave_variant(flow, copy);
-            ovs_list_remove(&copy->node);
-            free(copy);
+            && megaflow_drop_copy(flow, id)) {
             return flow;
         }
     }
@@ -474,7 +294,7 @@ mf_mirror_remove(struct mf_mirror *mirror, struct megaflow *flow,
     flow->live = false;
     flow->died_ms = now_ms;
     cmap_remove(&mirror->by_ufid, &flow->ufid_node, ufid_hash(&flow->ufid));
-    remove_from_table(flow);
+    megaflow_remove_from_table(flow);
     ovs_list_remove(&flow->rewriter_node);
     ovs_list_init(&flow->rewriter_node);
     ovs_list_remove(&flow->news_node);
