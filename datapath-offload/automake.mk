@@ -40,6 +40,8 @@ datapath_offload_libdatapath_offload_la_SOURCES = \
 	datapath-offload/offload-config.h \
 	datapath-offload/offload-nic.c \
 	datapath-offload/offload-nic.h \
+	datapath-offload/offload-ports.c \
+	datapath-offload/offload-ports.h \
 	datapath-offload/offload.c \
 	datapath-offload/offload.h \
 	datapath-offload/path-cache.c \

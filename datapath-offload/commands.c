@@ -9,6 +9,7 @@
 #include "commands-conn.h"
 #include "engine-private.h"
 #include "offload-config.h"
+#include "offload-ports.h"
 #include "offload.h"
 #include "openvswitch/dynamic-string.h"
 #include "openvswitch/json.h"
@@ -408,7 +409,7 @@ offload_commands_nic_json(void)
     struct json *ports = json_array_create_empty();
 
     offload_config_for_each_nic(nic_to_json, nics);
-    offload_config_for_each_port(port_to_json, ports);
+    offload_ports_for_each(port_to_json, ports);
     json_object_put(top, "nics", nics);
     json_object_put(top, "ports", ports);
     return top;
@@ -428,7 +429,7 @@ nic_show(struct unixctl_conn *conn, int argc, const char *argv[],
         struct ds ds = DS_EMPTY_INITIALIZER;
 
         offload_config_for_each_nic(nic_to_text, &ds);
-        offload_config_for_each_port(port_to_text, &ds);
+        offload_ports_for_each(port_to_text, &ds);
         unixctl_command_reply(conn, ds_cstr(&ds));
         ds_destroy(&ds);
     }

@@ -3,26 +3,19 @@
 #include <config.h>
 #include "offload-config.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "ct-conn.h"
-#include "dp-registry.h"
-#include "dpif.h"
 #include "engine-thread.h"
 #include "engine.h"
 #include "lib/bad-values.h"
 #include "lib/nic-emu.h"
-#include "netdev-offload.h"
-#include "netdev-provider.h"
-#include "netdev-vport.h"
+#include "offload-ports.h"
 #include "openvswitch/poll-loop.h"
 #include "openvswitch/shash.h"
-#include "openvswitch/thread.h"
 #include "openvswitch/vlog.h"
-#include "provider.h"
-#include "seq.h"
 #include "smap.h"
 #include "timeval.h"
 #include "util.h"
@@ -35,35 +28,6 @@ VLOG_DEFINE_THIS_MODULE(offload_config);
  * its first data. */
 #define DEFAULT_MIN_PACKETS 4
 
-/* A NIC that is open. */
-struct config_nic {
-    struct nic *nic;
-    char *config;                   /* As last applied. */
-    bool removing;
-    bool mark;
-};
-
-/* What an Interface says. */
-struct iface {
-    char *nic;                      /* Null if none. */
-    enum nic_port_role role;
-    bool ct_offload;
-    bool mark;
-};
-
-/* A port of a datapath. */
-struct port {
-    struct hmap_node node;
-    char *name;
-    const char *dpif_type;          /* OVS's own: it compares addresses. */
-    odp_port_t odp_port;
-    bool is_tunnel;                 /* Never a port of a NIC. */
-    struct config_nic *cnic;        /* Null if not attached. */
-    nic_port_id id;
-    enum nic_port_role role;
-    bool ct_offload;
-};
-
 static struct engine *engine;
 static struct engine_thread *thread;
 static struct engine_config config;
@@ -75,18 +39,13 @@ static struct shash ifaces = SHASH_INITIALIZER(&ifaces);
 
 static struct bad_values bad_values = BAD_VALUES_INITIALIZER(&bad_values);
 
-/* Written by the main thread, with 'ports_mutex'; read by it without. */
-static struct ovs_mutex ports_mutex = OVS_MUTEX_INITIALIZER;
-static struct hmap ports = HMAP_INITIALIZER(&ports);
-
-static void reconcile_ports(void);
-
 void
 offload_config_init(struct engine *engine_, struct engine_thread *thread_)
 {
     engine = engine_;
     thread = thread_;
     config.max_conns = UINT_MAX;
+    offload_ports_init(engine, thread);
 }
 
 /* Warns of a bad value, once as long as it stays. */
@@ -305,7 +264,7 @@ remove_nics(void)
 
         if (!cnic->mark && !cnic->removing) {
             cnic->removing = true;
-            reconcile_ports();
+            offload_ports_reconcile();
             engine_lock(engine);
             engine_begin_remove_nic(engine, cnic->nic, time_msec());
             engine_unlock(engine);
@@ -361,10 +320,16 @@ offload_config_find_nic(const char *name)
     return cnic ? cnic->nic : NULL;
 }
 
+const struct config_nic *
+offload_config_get_nic(const char *name)
+{
+    return shash_find_data(&nics, name);
+}
+
 /* Interfaces. */
 
 static void
-iface_free(struct iface *iface)
+iface_free(struct config_iface *iface)
 {
     free(iface->nic);
     free(iface);
@@ -376,7 +341,7 @@ set_ifaces(const struct offload_iface_config *configs, size_t n)
     struct shash_node *node;
 
     SHASH_FOR_EACH (node, &ifaces) {
-        struct iface *iface = node->data;
+        struct config_iface *iface = node->data;
 
         iface->mark = false;
     }
@@ -384,7 +349,7 @@ set_ifaces(const struct offload_iface_config *configs, size_t n)
         const struct smap *smap = configs[i].other_config;
         const char *nic = smap_get(smap, "nic");
         const char *role = smap_get_def(smap, "nic-role", "vf");
-        struct iface *iface = shash_find_data(&ifaces, configs[i].name);
+        struct config_iface *iface = shash_find_data(&ifaces, configs[i].name);
         char *where = xasprintf("Interface %s other_config", configs[i].name);
         enum nic_port_role new_role;
 
@@ -418,7 +383,7 @@ set_ifaces(const struct offload_iface_config *configs, size_t n)
         free(where);
     }
     SHASH_FOR_EACH_SAFE (node, &ifaces) {
-        struct iface *iface = node->data;
+        struct config_iface *iface = node->data;
 
         if (!iface->mark) {
             iface_free(iface);
@@ -427,243 +392,19 @@ set_ifaces(const struct offload_iface_config *configs, size_t n)
     }
 }
 
-/* Ports. */
-
-static uint32_t
-port_hash(const char *dpif_type, odp_port_t odp_port)
+const struct config_iface *
+offload_config_find_iface(const char *name)
 {
-    return hash_string(dpif_type, odp_to_u32(odp_port));
-}
-
-static struct port *
-find_port(const char *dpif_type, odp_port_t odp_port)
-{
-    struct port *port;
-
-    HMAP_FOR_EACH_WITH_HASH (port, node, port_hash(dpif_type, odp_port),
-                             &ports) {
-        if (port->odp_port == odp_port
-            && !strcmp(port->dpif_type, dpif_type)) {
-            return port;
-        }
-    }
-    return NULL;
-}
-
-/* Lets OVS choose the provider of 'port' again. */
-static void
-reassign(const struct port *port)
-{
-    struct netdev *netdev = netdev_ports_get(port->odp_port, port->dpif_type);
-
-    if (netdev) {
-        if (!provider_owns(netdev)) {
-            netdev_flow_flush(netdev);
-        }
-        netdev_uninit_flow_api(netdev);
-        netdev_init_flow_api(netdev);
-        if (provider_owns(netdev)) {
-            provider_reread_megaflows(port->dpif_type, port->odp_port);
-        }
-        netdev_close(netdev);
-    }
-}
-
-static void
-detach(struct port *port)
-{
-    struct config_nic *cnic = port->cnic;
-
-    ovs_mutex_lock(&ports_mutex);
-    port->cnic = NULL;
-    ovs_mutex_unlock(&ports_mutex);
-
-    cnic->nic->class->port_del(cnic->nic, port->id);
-    engine_lock(engine);
-    engine_clear_port(engine, dp_registry_id(port->dpif_type), port->odp_port,
-                      time_msec());
-    engine_unlock(engine);
-    engine_thread_wake(thread);
-}
-
-static void
-attach(struct port *port, struct config_nic *cnic, const struct iface *iface)
-{
-    nic_port_id id;
-    int error;
-
-    error = cnic->nic->class->port_add(cnic->nic, port->name, port->odp_port,
-                                       iface->role, &id);
-    if (error) {
-        static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(1, 5);
-
-        VLOG_WARN_RL(&rl, "%s: cannot be a port of NIC %s (%s)", port->name,
-                     cnic->nic->name, ovs_strerror(error));
-        return;
-    }
-
-    ovs_mutex_lock(&ports_mutex);
-    port->cnic = cnic;
-    port->id = id;
-    port->role = iface->role;
-    port->ct_offload = iface->ct_offload;
-    ovs_mutex_unlock(&ports_mutex);
-
-    engine_lock(engine);
-    engine_set_port(engine, dp_registry_id(port->dpif_type), port->odp_port,
-                    port->name, cnic->nic, id, iface->ct_offload,
-                    time_msec());
-    engine_unlock(engine);
-    engine_thread_wake(thread);
-}
-
-/* Returns true if some port called 'name' is a NIC's.  Datapaths that OVSDB
- * does not know (dpctl/add-dp) may have ports of the same device. */
-static bool
-is_name_attached(const char *name)
-{
-    const struct port *port;
-
-    HMAP_FOR_EACH (port, node, &ports) {
-        if (port->cnic && !strcmp(port->name, name)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool
-is_userspace(const char *dpif_type)
-{
-    return !strcmp(dpif_type, "netdev") || !strcmp(dpif_type, "dummy");
-}
-
-/* Attaches or detaches 'port' as configured.  Returns true if that changed
- * whose it is. */
-static bool
-reconcile_port(struct port *port)
-{
-    const struct iface *iface = shash_find_data(&ifaces, port->name);
-    struct config_nic *cnic = (iface && iface->nic
-                               && is_userspace(port->dpif_type)
-                               && !port->is_tunnel
-                               ? shash_find_data(&nics, iface->nic) : NULL);
-    bool was_ours = port->cnic != NULL;
-
-    if (port->cnic && !iface && !port->cnic->removing) {
-        /* OVS is about to remove the port. */
-        return false;
-    }
-    if (cnic && cnic->removing) {
-        cnic = NULL;
-    }
-    if (port->cnic && (port->cnic != cnic || port->role != iface->role)) {
-        detach(port);
-    }
-    if (cnic && !port->cnic) {
-        if (!is_name_attached(port->name)) {
-            attach(port, cnic, iface);
-        }
-    } else if (port->cnic && port->ct_offload != iface->ct_offload) {
-        port->ct_offload = iface->ct_offload;
-        engine_lock(engine);
-        engine_set_port(engine, dp_registry_id(port->dpif_type),
-                        port->odp_port, port->name, cnic->nic, port->id,
-                        port->ct_offload, time_msec());
-        engine_unlock(engine);
-        engine_thread_wake(thread);
-    }
-    return was_ours != (port->cnic != NULL);
-}
-
-static void
-reconcile_ports(void)
-{
-    struct port *port;
-
-    HMAP_FOR_EACH (port, node, &ports) {
-        if (reconcile_port(port)) {
-            reassign(port);
-        }
-    }
-}
-
-void
-offload_config_port_added(struct netdev *netdev, const char *dpif_type,
-                          odp_port_t odp_port)
-{
-    struct port *port = find_port(dpif_type, odp_port);
-
-    if (!port) {
-        port = xzalloc(sizeof *port);
-        port->name = xstrdup(netdev_get_name(netdev));
-        port->dpif_type = dpif_type;
-        port->odp_port = odp_port;
-        port->is_tunnel
-            = netdev_vport_is_vport_class(netdev_get_class(netdev));
-        ovs_mutex_lock(&ports_mutex);
-        hmap_insert(&ports, &port->node, port_hash(dpif_type, odp_port));
-        ovs_mutex_unlock(&ports_mutex);
-    }
-    if (engine) {
-        reconcile_port(port);
-    }
-}
-
-void
-offload_config_port_removed(const char *dpif_type, odp_port_t odp_port)
-{
-    struct port *port = find_port(dpif_type, odp_port);
-
-    if (port) {
-        if (port->cnic) {
-            detach(port);
-        }
-        if (engine) {
-            engine_push_flush(engine, dp_registry_id(dpif_type), odp_port);
-        }
-        ovs_mutex_lock(&ports_mutex);
-        hmap_remove(&ports, &port->node);
-        ovs_mutex_unlock(&ports_mutex);
-        free(port->name);
-        free(port);
-    }
-}
-
-void
-offload_config_hw_offload_enabled(void)
-{
-    struct port *port;
-
-    HMAP_FOR_EACH (port, node, &ports) {
-        if (port->cnic) {
-            provider_reread_megaflows(port->dpif_type, port->odp_port);
-        }
-    }
-}
-
-bool
-offload_config_find_port(const struct netdev *netdev, odp_port_t *odp_port)
-{
-    const char *dpif_type = netdev_get_dpif_type(netdev);
-    const char *name = netdev_get_name(netdev);
-    struct port *port;
-    bool found = false;
-
-    ovs_mutex_lock(&ports_mutex);
-    HMAP_FOR_EACH (port, node, &ports) {
-        if (port->cnic && !strcmp(port->name, name)
-            && dpif_type && !strcmp(port->dpif_type, dpif_type)) {
-            *odp_port = port->odp_port;
-            found = true;
-            break;
-        }
-    }
-    ovs_mutex_unlock(&ports_mutex);
-    return found;
+    return shash_find_data(&ifaces, name);
 }
 
 /* All. */
+
+bool
+offload_config_hw_offload(void)
+{
+    return hw_offload;
+}
 
 void
 offload_config_set(const struct smap *other_config,
@@ -672,7 +413,7 @@ offload_config_set(const struct smap *other_config,
     set_nics(other_config);
     set_ifaces(iface_configs, n);
     remove_nics();
-    reconcile_ports();
+    offload_ports_reconcile();
     set_engine_config(other_config);
     bad_values_end_round(&bad_values);
 }
@@ -681,11 +422,8 @@ void
 offload_config_exit(void)
 {
     struct shash_node *node;
-    struct port *port;
 
-    HMAP_FOR_EACH_SAFE (port, node, &ports) {
-        offload_config_port_removed(port->dpif_type, port->odp_port);
-    }
+    offload_ports_exit();
     SHASH_FOR_EACH_SAFE (node, &nics) {
         struct config_nic *cnic = node->data;
         bool gone;
@@ -718,60 +456,6 @@ offload_config_for_each_nic(void (*cb)(struct nic *, const char *config,
         const struct config_nic *cnic = sorted[i]->data;
 
         cb(cnic->nic, cnic->config, aux);
-    }
-    free(sorted);
-}
-
-static int
-compare_ports(const void *a_, const void *b_)
-{
-    const struct port *const *a = a_;
-    const struct port *const *b = b_;
-
-    return strcmp((*a)->name, (*b)->name);
-}
-
-void
-offload_config_for_each_port(void (*cb)(const struct offload_port_info *,
-                                        void *aux),
-                             void *aux)
-{
-    struct port **sorted = xmalloc(hmap_count(&ports) * sizeof *sorted);
-    struct port *port;
-    size_t n = 0;
-
-    HMAP_FOR_EACH (port, node, &ports) {
-        sorted[n++] = port;
-    }
-    qsort(sorted, n, sizeof *sorted, compare_ports);
-    for (size_t i = 0; i < n; i++) {
-        const struct iface *iface;
-        struct offload_port_info info;
-
-        port = sorted[i];
-        iface = shash_find_data(&ifaces, port->name);
-        info = (struct offload_port_info) {
-            .name = port->name,
-            .dpif_type = port->dpif_type,
-            .odp_port = port->odp_port,
-            .nic = port->cnic ? port->cnic->nic : NULL,
-            .id = port->id,
-            .role = port->role,
-            .ct_offload = port->ct_offload,
-            .owner = (!port->cnic ? "stock" : hw_offload ? "ovs-handoff"
-                      : "none"),
-            .why = (port->cnic
-                    ? (hw_offload ? "other_config:nic names a NIC"
-                       : "hw-offload is false")
-                    : !is_userspace(port->dpif_type)
-                    ? "not a port of the userspace datapath"
-                    : port->is_tunnel
-                    ? "a tunnel is not a port of a NIC"
-                    : !iface || !iface->nic || !shash_find(&nics, iface->nic)
-                    ? "other_config:nic names no NIC"
-                    : "the NIC did not take it"),
-        };
-        cb(&info, aux);
     }
     free(sorted);
 }

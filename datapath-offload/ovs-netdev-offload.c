@@ -30,7 +30,7 @@ int ovs_netdev_ports_remove(odp_port_t, const char *);
 #undef netdev_ports_insert
 #undef netdev_ports_remove
 
-#include "offload-config.h"
+#include "offload-ports.h"
 
 /* OVS has three providers: tc, dpdk and dummy. */
 #define MAX_GUARDED 4
@@ -44,7 +44,7 @@ guarded_init(size_t i, struct netdev *netdev)
 {
     odp_port_t odp_port;
 
-    if (offload_config_find_port(netdev, &odp_port)
+    if (offload_ports_find(netdev, &odp_port)
         || !strcmp(netdev_get_type(netdev), "tap")) {
         return EOPNOTSUPP;
     }
@@ -84,14 +84,14 @@ netdev_register_flow_api_provider(const struct netdev_flow_api *api)
 int
 netdev_ports_insert(struct netdev *netdev, struct dpif_port *dpif_port)
 {
-    offload_config_port_added(netdev, netdev_get_dpif_type(netdev),
-                              dpif_port->port_no);
+    offload_ports_add(netdev, netdev_get_dpif_type(netdev),
+                      dpif_port->port_no);
     return ovs_netdev_ports_insert(netdev, dpif_port);
 }
 
 int
 netdev_ports_remove(odp_port_t port_no, const char *dpif_type)
 {
-    offload_config_port_removed(dpif_type, port_no);
+    offload_ports_remove(dpif_type, port_no);
     return ovs_netdev_ports_remove(port_no, dpif_type);
 }

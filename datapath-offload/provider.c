@@ -10,7 +10,7 @@
 #include "engine.h"
 #include "netdev-offload-provider.h"
 #include "netdev-provider.h"
-#include "offload-config.h"
+#include "offload-ports.h"
 #include "openvswitch/match.h"
 #include "timeval.h"
 #include "util.h"
@@ -54,7 +54,7 @@ flow_flush(struct netdev *netdev)
 {
     odp_port_t odp_port;
 
-    if (offload_config_find_port(netdev, &odp_port)) {
+    if (offload_ports_find(netdev, &odp_port)) {
         engine_push_flush(engine, netdev_dp(netdev), odp_port);
     }
     return 0;
@@ -77,7 +77,7 @@ flow_get_n_flows(struct netdev *netdev, uint64_t *n_flows)
 {
     odp_port_t odp_port;
 
-    if (offload_config_find_port(netdev, &odp_port)) {
+    if (offload_ports_find(netdev, &odp_port)) {
         n_flows[0] = engine_port_n_flows(engine, netdev_dp(netdev), odp_port);
     }
     return 0;
@@ -88,7 +88,7 @@ init_flow_api(struct netdev *netdev)
 {
     odp_port_t odp_port;
 
-    return offload_config_find_port(netdev, &odp_port) ? 0 : EOPNOTSUPP;
+    return offload_ports_find(netdev, &odp_port) ? 0 : EOPNOTSUPP;
 }
 
 static const struct netdev_flow_api provider = {

@@ -9,7 +9,7 @@
  * OVS's official way in: a 'struct netdev_flow_api' to which dpif-netdev gives
  * the megaflows of the ports that it owns.  It never waits and never refuses,
  * and answers questions about statistics from memory.  Which ports are ours is
- * decided by offload-config.h.
+ * decided by offload-ports.h.
  *
  * What flow_put() and flow_del() tell is not enough: they are called for the
  * first and the last copy of a megaflow, and there may be others that do

@@ -19,6 +19,7 @@
 #include <config.h>
 
 #include "datapath-offload/hook-version.h"
+#include "datapath-offload/offload-ports.h"
 #include "datapath-offload/offload.h"
 #include "datapath-offload/test-switch.h"
 #include "netdev-offload.h"
@@ -131,7 +132,7 @@ hooked_set_flow_api_enabled(const struct smap *other_config)
     }
     netdev_set_flow_api_enabled(other_config);
     if (!was_enabled && netdev_is_flow_api_enabled()) {
-        offload_config_hw_offload_enabled();
+        offload_ports_hw_offload_enabled();
     }
 }
 
