@@ -47,6 +47,8 @@ datapath_offload_libdatapath_offload_la_SOURCES = \
 	datapath-offload/path-cache.c \
 	datapath-offload/path-compile.c \
 	datapath-offload/path-fields.c \
+	datapath-offload/path-packet.c \
+	datapath-offload/path-packet.h \
 	datapath-offload/path-private.h \
 	datapath-offload/path.c \
 	datapath-offload/path.h \

@@ -7,45 +7,9 @@
 
 #include "lib/mutant.h"
 #include "packets.h"
+#include "path-packet.h"
 #include "path-private.h"
 #include "util.h"
-
-/* State of an established connection after ct(). */
-#define EST_STATE (CS_TRACKED | CS_ESTABLISHED)
-
-/* What is known of the packets on their way. */
-struct packet {
-    /* As they are now.  'vlans' follow from the next three members. */
-    struct flow_probe now;
-    union flow_vlan_hdr tag[FLOW_MAX_VLAN_HEADERS];     /* As received... */
-    union flow_vlan_hdr tag_known[FLOW_MAX_VLAN_HEADERS]; /* ...these bits. */
-    struct path_tags tags;
-
-    /* Bits of 'now', 'vlans' aside, that are not those received any more. */
-    struct flow set;
-
-    /* The packet was rewritten before ct(): what is known comes from megaflows
-     * alone until the first ct(), which saw what the subject says. */
-    bool backward;
-    enum offload_reason deferred;   /* To be said if it is the subject's. */
-    struct flow_probe received;     /* If 'backward'. */
-    struct flow sent, sent_set;     /* 'now.flow' and 'set' at the last output
-                                     * that saw another tuple than received, if
-                                     * 'backward'. */
-    bool has_sent;
-
-    /* Ethernet header, tags or tuple were set, and there was no ct() yet. */
-    bool rewritten;
-
-    /* What the last ct() found, if 'tracked'. */
-    bool tracked;
-    uint16_t zone;
-    struct path_conn conn;
-    bool natted;                    /* By ct() in 'zone'. */
-    bool tuple_set;                 /* By an action since then. */
-
-    bool changed;                   /* The tuple is not the one received. */
-};
 
 struct compose_ctx {
     struct mf_mirror *mirror;
@@ -55,156 +19,6 @@ struct compose_ctx {
     struct path_set *set;
     struct path_chain chain;        /* So far. */
 };
-
-/* Sets 'parts' of the tuple of 'flow' to those of 'tuple'. */
-static void
-set_tuple(struct flow *flow, ovs_be16 dl_type, const struct nic_tuple *tuple,
-          unsigned int parts)
-{
-    if (parts & NIC_TUPLE_SRC) {
-        if (dl_type == htons(ETH_TYPE_IP)) {
-            flow->nw_src = tuple->src.ipv4;
-        } else {
-            flow->ipv6_src = tuple->src.ipv6;
-        }
-        flow->tp_src = tuple->tp_src;
-    }
-    if (parts & NIC_TUPLE_DST) {
-        if (dl_type == htons(ETH_TYPE_IP)) {
-            flow->nw_dst = tuple->dst.ipv4;
-        } else {
-            flow->ipv6_dst = tuple->dst.ipv6;
-        }
-        flow->tp_dst = tuple->tp_dst;
-    }
-}
-
-static void
-get_tuple(const struct flow *flow, ovs_be16 dl_type, struct nic_tuple *tuple)
-{
-    memset(tuple, 0, sizeof *tuple);
-    if (dl_type == htons(ETH_TYPE_IP)) {
-        tuple->src.ipv4 = flow->nw_src;
-        tuple->dst.ipv4 = flow->nw_dst;
-    } else {
-        tuple->src.ipv6 = flow->ipv6_src;
-        tuple->dst.ipv6 = flow->ipv6_dst;
-    }
-    tuple->tp_src = flow->tp_src;
-    tuple->tp_dst = flow->tp_dst;
-}
-
-/* Makes 'fields' known. */
-static void
-know(struct flow *known, const struct flow *fields)
-{
-    for (size_t i = 0; i < FLOW_U64S; i++) {
-        ((uint64_t *) known)[i] |= flow_u64_value(fields, i);
-    }
-}
-
-/* Stores in 'probe' what is known of packets that were just received,
- * whatever happens to them before ct(). */
-static void
-init_metadata(struct flow_probe *probe, const struct path_subject *subject)
-{
-    struct flow *flow = &probe->flow;
-    struct flow *known = &probe->known;
-
-    memset(probe, 0, sizeof *probe);
-
-    /* dp_hash is left unknown: a megaflow that matches it is refused. */
-    flow->in_port.odp_port = subject->ingress->in_port;
-    memset(&known->in_port, 0xff, sizeof known->in_port);
-    known->recirc_id = UINT32_MAX;
-    known->skb_priority = UINT32_MAX;
-    known->pkt_mark = UINT32_MAX;
-    known->packet_type = OVS_BE32_MAX;
-    memset(&known->tunnel, 0xff, sizeof known->tunnel);
-    know(known, path_ct_fields());
-
-    flow->dl_type = subject->dl_type;
-    known->dl_type = OVS_BE16_MAX;
-    flow->nw_proto = subject->nw_proto;
-    known->nw_proto = UINT8_MAX;
-    known->nw_frag = UINT8_MAX;
-    if (subject->nw_proto == IPPROTO_TCP) {
-        flow->tcp_flags = htons(PATH_TCP_FLAGS);
-        known->tcp_flags = htons(PATH_TCP_FLAGS_MASK);
-    } else {
-        known->tcp_flags = OVS_BE16_MAX;
-    }
-}
-
-void
-path_probe_init(struct flow_probe *probe, const struct path_subject *subject)
-{
-    struct flow *flow = &probe->flow;
-    struct flow *known = &probe->known;
-
-    init_metadata(probe, subject);
-    flow->dl_src = subject->ingress->dl_src;
-    flow->dl_dst = subject->ingress->dl_dst;
-    memset(&known->dl_src, 0xff, sizeof known->dl_src);
-    memset(&known->dl_dst, 0xff, sizeof known->dl_dst);
-
-    /* A tag more than OVS looks at would have hidden the IP header. */
-    flow->vlans[0] = subject->ingress->vlan;
-    known->vlans[0].qtag = OVS_BE32_MAX;
-    if (!flow->vlans[0].qtag || flow_vlan_limit < 2) {
-        known->vlans[1].qtag = OVS_BE32_MAX;
-    }
-
-    set_tuple(flow, subject->dl_type, subject->tuple,
-              NIC_TUPLE_SRC | NIC_TUPLE_DST);
-    /* Addresses of the other family are known to be zero. */
-    know(known, path_tuple_fields());
-}
-
-/* Updates 'vlans' of what is known now. */
-static void
-update_tags(struct packet *packet)
-{
-    for (size_t pos = 0; pos < FLOW_MAX_VLAN_HEADERS; pos++) {
-        union flow_vlan_hdr *value = &packet->now.flow.vlans[pos];
-        union flow_vlan_hdr *known = &packet->now.known.vlans[pos];
-        size_t idx;
-
-        if (!path_tags_find(&packet->tags, pos, &idx, value)) {
-            known->qtag = OVS_BE32_MAX;
-        } else if (idx < FLOW_MAX_VLAN_HEADERS) {
-            *value = packet->tag[idx];
-            *known = packet->tag_known[idx];
-        } else {
-            value->qtag = 0;
-            known->qtag = OVS_BE32_MAX;
-        }
-    }
-}
-
-/* Takes over what became known of 'vlans'. */
-static void
-learn_tags(struct packet *packet)
-{
-    for (size_t pos = 0; pos < FLOW_MAX_VLAN_HEADERS; pos++) {
-        union flow_vlan_hdr pushed;
-        size_t idx;
-
-        if (path_tags_find(&packet->tags, pos, &idx, &pushed)
-            && idx < FLOW_MAX_VLAN_HEADERS) {
-            packet->tag[idx] = packet->now.flow.vlans[pos];
-            packet->tag_known[idx] = packet->now.known.vlans[pos];
-        }
-    }
-}
-
-/* Adds to what is known of 'packet' what 'flow' matches. */
-static void
-narrow(struct packet *packet, const struct megaflow *flow)
-{
-    flow_probe_narrow(&packet->now, flow);
-    learn_tags(packet);
-}
 
 /* What can be in one slot on the way. */
 struct stage {
@@ -277,7 +91,7 @@ visit(struct compose_ctx *ctx, struct mf_slot *slot)
  * that were not set are as they were received.  Stores in '*reason' why it
  * cannot be carried nevertheless. */
 static bool
-join(struct compose_ctx *ctx, struct packet *packet,
+join(struct compose_ctx *ctx, struct path_packet *packet,
      enum offload_reason *reason)
 {
     const struct flow_probe *view = &ctx->view;
@@ -295,7 +109,7 @@ join(struct compose_ctx *ctx, struct packet *packet,
         value[i] |= flow_u64_value(&view->flow, i) & seen;
         known[i] |= seen;
     }
-    learn_tags(packet);
+    path_packet_learn_tags(packet);
 
     packet->backward = false;
     if (packet->deferred != REASON_NONE) {
@@ -316,7 +130,7 @@ join(struct compose_ctx *ctx, struct packet *packet,
             return true;
         }
     }
-    get_tuple(received, ctx->subject->dl_type, &ctx->chain.tuple);
+    path_get_tuple(received, ctx->subject->dl_type, &ctx->chain.tuple);
     if (packet->has_sent) {
         struct flow *sent = &packet->sent;
 
@@ -326,58 +140,21 @@ join(struct compose_ctx *ctx, struct packet *packet,
             ((uint64_t *) sent)[i] = ((flow_u64_value(sent, i) & set)
                                       | (flow_u64_value(received, i) & ~set));
         }
-        get_tuple(sent, ctx->subject->dl_type, &ctx->chain.rewrite);
+        path_get_tuple(sent, ctx->subject->dl_type, &ctx->chain.rewrite);
     }
     packet->rewritten = false;
     return true;
 }
 
-/* Sets what a packet shows of connection tracking to zero. */
-static void
-clear_ct_fields(struct packet *packet)
-{
-    for (size_t i = 0; i < FLOW_U64S; i++) {
-        ((uint64_t *) &packet->now.flow)[i]
-            &= ~flow_u64_value(path_ct_fields(), i);
-    }
-}
-
-/* Sets what a packet shows after ct(). */
-static void
-set_ct_fields(struct packet *packet, const struct path_subject *subject)
-{
-    const struct path_conn *conn = &packet->conn;
-    struct flow *flow = &packet->now.flow;
-
-    clear_ct_fields(packet);
-    flow->ct_state = EST_STATE | (conn->reply ? CS_REPLY_DIR : 0);
-    if (packet->natted) {
-        flow->ct_state |= conn->nat_state;
-    }
-    flow->ct_zone = packet->zone;
-    flow->ct_mark = conn->mark;
-    flow->ct_label = conn->label;
-    flow->ct_nw_proto = subject->nw_proto;
-    if (subject->dl_type == htons(ETH_TYPE_IP)) {
-        flow->ct_nw_src = conn->orig.src.ipv4;
-        flow->ct_nw_dst = conn->orig.dst.ipv4;
-    } else {
-        flow->ct_ipv6_src = conn->orig.src.ipv6;
-        flow->ct_ipv6_dst = conn->orig.dst.ipv6;
-    }
-    flow->ct_tp_src = conn->orig.tp_src;
-    flow->ct_tp_dst = conn->orig.tp_dst;
-}
-
 static enum offload_reason
-find_conn(struct compose_ctx *ctx, struct packet *packet, uint16_t zone)
+find_conn(struct compose_ctx *ctx, struct path_packet *packet, uint16_t zone)
 {
     const struct path_subject *subject = ctx->subject;
     struct path_set *set = ctx->set;
     enum offload_reason reason;
     struct nic_tuple tuple;
 
-    get_tuple(&packet->now.flow, subject->dl_type, &tuple);
+    path_get_tuple(&packet->now.flow, subject->dl_type, &tuple);
     memset(&packet->conn, 0, sizeof packet->conn);
     reason = subject->find_conn(zone, &tuple, &packet->conn, subject->aux);
     if (reason != REASON_NONE) {
@@ -430,7 +207,7 @@ translates_to_itself(const struct path_conn *conn,
 
 /* Returns REASON_NONE or what is in the way. */
 static enum offload_reason
-run_ct(struct compose_ctx *ctx, struct packet *packet,
+run_ct(struct compose_ctx *ctx, struct path_packet *packet,
        const struct megaflow_op *op)
 {
     const struct path_subject *subject = ctx->subject;
@@ -460,7 +237,7 @@ run_ct(struct compose_ctx *ctx, struct packet *packet,
 
     /* OVS finds a translated packet the other way around; and it may, when
      * translation changes nothing. */
-    get_tuple(&packet->now.flow, subject->dl_type, &tuple);
+    path_get_tuple(&packet->now.flow, subject->dl_type, &tuple);
     if (op->ct.force && (conn->reply || packet->natted
                          || translates_to_itself(conn, &tuple))) {
         return REASON_CT_FORCE;
@@ -478,13 +255,13 @@ run_ct(struct compose_ctx *ctx, struct packet *packet,
         };
 
         parts = conn->nat_parts;
-        set_tuple(&packet->now.flow, subject->dl_type, &conn->translated,
-                  parts);
-        set_tuple(&packet->set, subject->dl_type, &ones, parts);
+        path_set_tuple(&packet->now.flow, subject->dl_type, &conn->translated,
+                       parts);
+        path_set_tuple(&packet->set, subject->dl_type, &ones, parts);
         packet->natted = true;
         packet->changed = true;
     }
-    set_ct_fields(packet, subject);
+    path_packet_set_ct(packet, subject);
 
     chain->cts[chain->n_cts++] = (struct path_ct) {
         .conn = conn->conn,
@@ -495,7 +272,7 @@ run_ct(struct compose_ctx *ctx, struct packet *packet,
 }
 
 static void
-run_set(struct compose_ctx *ctx, struct packet *packet,
+run_set(struct compose_ctx *ctx, struct path_packet *packet,
         const struct megaflow_op *op)
 {
     ovs_be16 dl_type = ctx->subject->dl_type;
@@ -522,12 +299,13 @@ run_set(struct compose_ctx *ctx, struct packet *packet,
 }
 
 static void compose_stage(struct compose_ctx *, uint32_t recirc_id,
-                          struct packet *);
+                          struct path_packet *);
 
 /* Executes the operations of 'flow' on 'packet' and goes on from there, or
  * refuses. */
 static void
-run_ops(struct compose_ctx *ctx, struct megaflow *flow, struct packet *packet)
+run_ops(struct compose_ctx *ctx, struct megaflow *flow,
+        struct path_packet *packet)
 {
     struct path_chain *chain = &ctx->chain;
     struct path_set *set = ctx->set;
@@ -553,13 +331,13 @@ run_ops(struct compose_ctx *ctx, struct megaflow *flow, struct packet *packet)
                     reason = REASON_ACTION;
                 }
                 packet->rewritten |= !chain->n_cts;
-                update_tags(packet);
+                path_packet_update_tags(packet);
                 break;
 
             case MEGAFLOW_OP_POP_VLAN:
                 path_tags_pop(&packet->tags);
                 packet->rewritten |= !chain->n_cts;
-                update_tags(packet);
+                path_packet_update_tags(packet);
                 break;
 
             case MEGAFLOW_OP_OUTPUT:
@@ -571,8 +349,8 @@ run_ops(struct compose_ctx *ctx, struct megaflow *flow, struct packet *packet)
                     packet->sent_set = packet->set;
                     packet->has_sent = true;
                 } else if (packet->changed) {
-                    get_tuple(&packet->now.flow, ctx->subject->dl_type,
-                              &chain->rewrite);
+                    path_get_tuple(&packet->now.flow, ctx->subject->dl_type,
+                                   &chain->rewrite);
                 }
                 break;
 
@@ -581,7 +359,7 @@ run_ops(struct compose_ctx *ctx, struct megaflow *flow, struct packet *packet)
                 break;
 
             case MEGAFLOW_OP_CT_CLEAR:
-                clear_ct_fields(packet);
+                path_packet_clear_ct(packet);
                 packet->tracked = false;
                 break;
 
@@ -616,13 +394,13 @@ run_ops(struct compose_ctx *ctx, struct megaflow *flow, struct packet *packet)
 /* Follows 'flow', which packets of which 'packet_' is known may hit. */
 static void
 compose_flow(struct compose_ctx *ctx, struct megaflow *flow,
-             const struct packet *packet_)
+             const struct path_packet *packet_)
 {
     struct path_chain *chain = &ctx->chain;
     enum offload_reason reason = path_check_fields(flow);
     struct nic_tuple rewrite = chain->rewrite;
     size_t n_cts = chain->n_cts;
-    struct packet packet;
+    struct path_packet packet;
 
     if (reason == REASON_NONE) {
         reason = flow->program->reason;
@@ -636,7 +414,7 @@ compose_flow(struct compose_ctx *ctx, struct megaflow *flow,
     }
 
     packet = *packet_;
-    narrow(&packet, flow);
+    path_packet_narrow(&packet, flow);
     if (packet.backward) {
         packet.deferred = reason;
         packet.received = packet.now;
@@ -651,7 +429,7 @@ compose_flow(struct compose_ctx *ctx, struct megaflow *flow,
 /* Follows packets of which 'packet' is known into the slot of 'recirc_id'. */
 static void
 compose_stage(struct compose_ctx *ctx, uint32_t recirc_id,
-              struct packet *packet)
+              struct path_packet *packet)
 {
     const struct path_subject *subject = ctx->subject;
     struct stage stage = { .n = 0, .at_port = !ctx->chain.n };
@@ -676,14 +454,6 @@ compose_stage(struct compose_ctx *ctx, uint32_t recirc_id,
     }
 }
 
-static void
-init_packet(struct packet *packet, const struct flow_probe *probe)
-{
-    memset(packet, 0, sizeof *packet);
-    packet->now = *probe;
-    learn_tags(packet);
-}
-
 /* Tries the megaflows that make of what they receive what ct() sees. */
 static void
 compose_backward(struct compose_ctx *ctx)
@@ -693,17 +463,17 @@ compose_backward(struct compose_ctx *ctx)
     struct mf_slot *slot = mf_mirror_get_slot(ctx->mirror, subject->dp,
                                               subject->ingress->in_port, 0);
     struct flow_probe probe;
-    struct packet packet;
+    struct path_packet packet;
     struct megaflow *flow;
 
     if (ovs_list_is_empty(&slot->rewriters)) {
         return;
     }
-    init_metadata(&probe, subject);
+    path_probe_init_metadata(&probe, subject);
     if (flow_vlan_limit < 2) {
         probe.known.vlans[1].qtag = OVS_BE32_MAX;
     }
-    init_packet(&packet, &probe);
+    path_packet_init(&packet, &probe);
     packet.backward = true;
     LIST_FOR_EACH (flow, rewriter_node, &slot->rewriters) {
         if (megaflow_admits(flow, &probe)) {
@@ -725,7 +495,7 @@ path_compose(struct mf_mirror *mirror, const struct path_subject *subject,
         .set = set,
         .chain.tuple = *subject->tuple,
     };
-    struct packet packet;
+    struct path_packet packet;
 
     set->n_chains = set->n_waits = set->n_visited = 0;
     set->missing = false;
@@ -733,7 +503,7 @@ path_compose(struct mf_mirror *mirror, const struct path_subject *subject,
     set->culprit = NULL;
 
     path_probe_init(&ctx.view, subject);
-    init_packet(&packet, &ctx.view);
+    path_packet_init(&packet, &ctx.view);
     compose_stage(&ctx, 0, &packet);
 
     /* What ct() saw may have had more tags than OVS looks at. */
