@@ -58,8 +58,10 @@ EXTRA_DIST += \
 	tests/nic-emu-test.h \
 	tests/nic-test.h \
 	tests/path-test.h \
+	tests/rnd.h \
 	tests/tsan.supp \
-	tests/ubsan.supp
+	tests/ubsan.supp \
+	tests/unit-test.h
 
 # The twin test.  'make check-long' runs it for an hour.
 TESTS += tests/check-semantics.py tests/twin.sh

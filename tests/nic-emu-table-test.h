@@ -12,6 +12,7 @@
 #include "lib/nic-emu-pass.h"
 #include "lib/nic-emu-table.h"
 #include "tests/nic-test.h"
+#include "tests/rnd.h"
 
 #define IN 1
 #define OUT 2
@@ -121,16 +122,6 @@ n_packets(const struct nic_emu_rule *rule)
 
     nic_emu_rule_counter(rule, &c);
     return c.packets;
-}
-
-/* Not cryptographic, but the same everywhere. */
-static uint32_t random_state;
-
-static inline uint32_t
-rnd(uint32_t n)
-{
-    random_state = random_state * 1103515245 + 12345;
-    return (random_state >> 8) % n;
 }
 
 /* Actions. */

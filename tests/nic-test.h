@@ -19,6 +19,7 @@
 #include "openvswitch/vlog.h"
 #include "ovs-rcu.h"
 #include "packets.h"
+#include "unit-test.h"
 #include "util.h"
 
 /* Ends a test's RCU section, so that what it postponed is freed. */
@@ -173,8 +174,7 @@ nic_test_main(int argc OVS_UNUSED, char *argv[], Suite *suite)
     char *dir = xasprintf("%s/nic-test-XXXXXX",
                           tmp ? tmp
                           : !access("/dev/shm", W_OK) ? "/dev/shm" : "/tmp");
-    SRunner *runner;
-    int n_failed;
+    int exit_code;
 
     set_program_name(argv[0]);
     if (!mkdtemp(dir)) {
@@ -183,14 +183,10 @@ nic_test_main(int argc OVS_UNUSED, char *argv[], Suite *suite)
     setenv("OVS_RUNDIR", dir, true);
     vlog_set_levels(NULL, VLF_ANY_DESTINATION, VLL_OFF);
 
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    n_failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-
+    exit_code = unit_test_run(suite);
     nftw(dir, nic_test_remove_cb, 16, FTW_DEPTH | FTW_PHYS);
     free(dir);
-    return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return exit_code;
 }
 
 #endif /* nic-test.h */

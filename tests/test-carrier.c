@@ -19,6 +19,7 @@
 #include "openvswitch/vlog.h"
 #include "seq.h"
 #include "timeval.h"
+#include "unit-test.h"
 #include "util.h"
 
 #define TIMEOUT_MS 10000
@@ -336,8 +337,6 @@ main(void)
     Suite *suite = suite_create("carrier");
     TCase *kernel = tcase_create("kernel");
     TCase *source = tcase_create("source");
-    SRunner *runner;
-    int n_failed;
 
     vlog_set_levels(NULL, VLF_ANY_DESTINATION, VLL_OFF);
     have_namespace = (!unshare(CLONE_NEWNET)
@@ -360,9 +359,5 @@ main(void)
     tcase_add_checked_fixture(source, setup, teardown);
     tcase_add_test(source, test_source);
     suite_add_tcase(suite, source);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    n_failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return unit_test_run(suite);
 }

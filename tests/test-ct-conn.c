@@ -33,6 +33,7 @@
 #include "packets.h"
 #include "random.h"
 #include "timeval.h"
+#include "unit-test.h"
 #include "util.h"
 
 static struct conntrack *nicct, *twin;
@@ -1791,19 +1792,22 @@ random_exchange(uint32_t seed)
     drop_events();
 }
 
-START_TEST(test_random)
+/* Calls 'run' with seeds from 1 to the number in environment variable 'env', or
+ * to 'n' if there is none; or only with that in CT_SEED. */
+static void
+run_seeds(const char *env, uint32_t n, void (*run)(uint32_t seed))
 {
-    set_variant(_i);
-
-    const char *env = getenv("CT_SEEDS");
-    uint32_t n = env ? atoi(env) : _i ? 500 : 5000;
     const char *one = getenv("CT_SEED");
 
-    for (uint32_t seed = one ? atoi(one) : 1; seed <= n; seed++) {
+    env = getenv(env);
+    if (env) {
+        n = atoi(env);
+    }
+    for (uint32_t seed = one ? atoi(one) : 1; one || seed <= n; seed++) {
         if (env || one) {
             fprintf(stderr, "\rseed %u ", seed);
         }
-        random_exchange(seed);
+        run(seed);
         if (one) {
             break;
         }
@@ -1814,6 +1818,12 @@ START_TEST(test_random)
             ovsrcu_quiesce();
         }
     }
+}
+
+START_TEST(test_random)
+{
+    set_variant(_i);
+    run_seeds("CT_SEEDS", _i ? 500 : 5000, random_exchange);
 }
 END_TEST
 
@@ -3039,22 +3049,7 @@ random_close(uint32_t seed)
 
 START_TEST(test_lazy_engine)
 {
-    const char *env = getenv("CT_CLOSE_SEEDS");
-    uint32_t n = env ? atoi(env) : 20000;
-    const char *one = getenv("CT_SEED");
-
-    for (uint32_t seed = one ? atoi(one) : 1; one || seed <= n; seed++) {
-        random_close(seed);
-        if (one) {
-            break;
-        }
-        if (seed % 64 == 0) {
-            conntrack_flush(nicct, NULL);
-            conntrack_flush(twin, NULL);
-            drop_events();
-            ovsrcu_quiesce();
-        }
-    }
+    run_seeds("CT_CLOSE_SEEDS", 20000, random_close);
 }
 END_TEST
 
@@ -3258,8 +3253,6 @@ main(int argc OVS_UNUSED, char *argv[])
 {
     Suite *suite = suite_create("ct-conn");
     TCase *tc = tcase_create("packets");
-    SRunner *runner;
-    int n_failed;
 
     set_program_name(argv[0]);
     vlog_set_levels(NULL, VLF_ANY_DESTINATION, VLL_OFF);
@@ -3311,9 +3304,5 @@ main(int argc OVS_UNUSED, char *argv[])
     tcase_add_loop_test(tc, test_threads, 0, 2);
     suite_add_tcase(suite, tc);
 
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    n_failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return unit_test_run(suite);
 }

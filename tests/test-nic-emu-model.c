@@ -7,6 +7,7 @@
 
 #include "ovs-thread.h"
 #include "tests/nic-emu-test.h"
+#include "tests/rnd.h"
 
 /* The hostile NIC against a model: what the contract says about every rule. */
 
@@ -21,15 +22,6 @@ struct key_state {
     uint64_t hits;              /* Since it was added. */
     uint64_t published;         /* Highest counter seen. */
 };
-
-static uint32_t random_state;
-
-static uint32_t
-rnd(uint32_t n)
-{
-    random_state = random_state * 1103515245 + 12345;
-    return (random_state >> 8) % n;
-}
 
 /* Runs the model for one seed and appends what happened to 'log'. */
 static void

@@ -18,6 +18,7 @@
 #include "openvswitch/dynamic-string.h"
 #include "smap.h"
 #include "tests/nic-test.h"
+#include "tests/rnd.h"
 
 /* Writes down what the store tells, one object per line. */
 
@@ -311,15 +312,6 @@ START_TEST(test_no_file)
 END_TEST
 
 /* Damaged files: nothing crashes, what is told is a part of what was there. */
-
-static uint32_t random_state;
-
-static uint32_t
-rnd(uint32_t n)
-{
-    random_state = random_state * 1103515245 + 12345;
-    return (random_state >> 8) % n;
-}
 
 static void
 write_file(const char *name, const void *data, size_t size)

@@ -25,6 +25,7 @@
 #include "path-test.h"
 #include "random.h"
 #include "timeval.h"
+#include "unit-test.h"
 #include "util.h"
 
 #define DP 1
@@ -1662,14 +1663,8 @@ main(void)
 {
     Suite *suite = suite_create("path-random");
     TCase *tcase = tcase_create("random");
-    SRunner *runner;
-    int n_failed;
 
     tcase_add_loop_test(tcase, test_random, 0, 8);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    n_failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return unit_test_run(suite);
 }

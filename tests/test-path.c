@@ -13,6 +13,7 @@
 #include "dpif.h"
 #include "ovs-rcu.h"
 #include "path-test.h"
+#include "unit-test.h"
 #include "util.h"
 
 #define DP 1
@@ -1148,8 +1149,6 @@ main(void)
 {
     Suite *suite = suite_create("path");
     TCase *tcase = tcase_create("fixed");
-    SRunner *runner;
-    int n_failed;
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, test_simple);
@@ -1170,9 +1169,5 @@ main(void)
     tcase_add_test(tcase, test_copies_do_not_agree);
     tcase_add_test(tcase, test_copies_with_other_masks);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    n_failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return unit_test_run(suite);
 }

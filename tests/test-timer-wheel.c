@@ -11,6 +11,7 @@
 
 #include "datapath-offload/timer-wheel.h"
 #include "random.h"
+#include "unit-test.h"
 #include "util.h"
 
 struct timer {
@@ -126,16 +127,10 @@ main(void)
 {
     Suite *suite = suite_create("timer-wheel");
     TCase *tcase = tcase_create("all");
-    SRunner *runner;
-    int n_failed;
 
     tcase_add_test(tcase, test_fires_once);
     tcase_add_test(tcase, test_wake_is_not_late);
     tcase_add_loop_test(tcase, test_random, 0, 10);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    n_failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return unit_test_run(suite);
 }

@@ -14,6 +14,7 @@
 #include "odp-util.h"
 #include "ofproto-ext/vport-bond.h"
 #include "random.h"
+#include "unit-test.h"
 #include "util.h"
 
 #define UPLINK_PORT 100
@@ -647,8 +648,6 @@ main(void)
 {
     Suite *suite = suite_create("vport-bond");
     TCase *tcase = tcase_create("all");
-    SRunner *runner;
-    int n_failed;
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, test_spread);
@@ -668,9 +667,5 @@ main(void)
     tcase_add_test(tcase, test_no_uplinks);
     tcase_add_loop_test(tcase, test_random, 0, 20);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    n_failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return n_failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return unit_test_run(suite);
 }
