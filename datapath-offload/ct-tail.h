@@ -44,7 +44,15 @@ BUILD_ASSERT_DECL(sizeof(struct ct_tail) <= 128);
 /* The greatest structure of OVS's that has a tail is 'struct conn_tcp': the
  * units assert that theirs fit. */
 #define CT_TAIL_OFFSET ROUND_UP(sizeof(struct conn) + 24, 8)
-#define CT_TAIL_ALLOC (CT_TAIL_OFFSET + sizeof(struct ct_tail))
+
+/* Returns memory, zeroed, for a connection that is 'size' bytes to OVS, and its
+ * tail. */
+static inline void *
+ct_tail_alloc(size_t size)
+{
+    ovs_assert(size <= CT_TAIL_OFFSET);
+    return xzalloc(CT_TAIL_OFFSET + sizeof(struct ct_tail));
+}
 
 /* Returns the tail of 'conn', which must have one. */
 static inline struct ct_tail *

@@ -13,14 +13,7 @@
 #include "util.h"
 
 /* Hook: the allocation in other_new_conn(). */
-static void *
-hook_other_alloc(size_t size)
-{
-    ovs_assert(size <= CT_TAIL_OFFSET);
-    return xzalloc(CT_TAIL_ALLOC);
-}
-
-#define xzalloc(SIZE) hook_other_alloc(SIZE)
+#define xzalloc(SIZE) ct_tail_alloc(SIZE)
 #define ct_proto_other ovs_ct_proto_other
 #include "lib/conntrack-other.c"
 #undef ct_proto_other

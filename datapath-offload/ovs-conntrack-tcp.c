@@ -19,14 +19,7 @@
 #include "util.h"
 
 /* Hook: the allocation in tcp_new_conn(). */
-static void *
-hook_tcp_alloc(size_t size)
-{
-    ovs_assert(size <= CT_TAIL_OFFSET);
-    return xzalloc(CT_TAIL_ALLOC);
-}
-
-#define xzalloc(SIZE) hook_tcp_alloc(SIZE)
+#define xzalloc(SIZE) ct_tail_alloc(SIZE)
 #define ct_proto_tcp ovs_ct_proto_tcp
 #include "lib/conntrack-tcp.c"
 #undef ct_proto_tcp
