@@ -45,8 +45,8 @@ BUILD_ASSERT_DECL(sizeof(struct ct_tail) <= 128);
  * units assert that theirs fit. */
 #define CT_TAIL_OFFSET ROUND_UP(sizeof(struct conn) + 24, 8)
 
-/* Returns memory, zeroed, for a connection that is 'size' bytes to OVS, and its
- * tail. */
+/* Returns memory, zeroed, for a connection that is 'size' bytes to OVS, and
+ * its tail. */
 static inline void *
 ct_tail_alloc(size_t size)
 {

@@ -18,6 +18,8 @@ ofproto_ext_libvport_bond_la_SOURCES = \
 	ofproto-ext/vport-bond-status.h \
 	ofproto-ext/vport-bond-update.c \
 	ofproto-ext/vport-bond-update.h \
+	ofproto-ext/vport-bond-watched.c \
+	ofproto-ext/vport-bond-watched.h \
 	ofproto-ext/vport-bond-watcher.c \
 	ofproto-ext/vport-bond-watcher.h \
 	ofproto-ext/vport-bond.c \

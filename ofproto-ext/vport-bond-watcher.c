@@ -24,11 +24,11 @@
 #include "smap.h"
 #include "timeval.h"
 #include "util.h"
-#include "vport-bond-binding.h"
 #include "vport-bond-dp.h"
 #include "vport-bond-ids.h"
 #include "vport-bond-state.h"
 #include "vport-bond-update.h"
+#include "vport-bond-watched.h"
 
 VLOG_DEFINE_THIS_MODULE(vport_bond);
 
@@ -36,25 +36,6 @@ COVERAGE_DEFINE(vport_bond_move);
 
 /* When the datapath refused, it is tried again after this time. */
 #define RETRY_MS 1000
-
-/* What the model's vports carry in 'aux'. */
-struct vport_ext {
-    struct vport_bond_outcome outcome; /* First: see vport-bond-state.h. */
-    struct vport_bond_binding *binding; /* Null if not published. */
-    bool in_datapath;               /* The datapath knows the id. */
-    struct eth_addr attached_mac;
-    uint16_t vlan;
-};
-BUILD_ASSERT_DECL(!offsetof(struct vport_ext, outcome));
-
-struct watched_bond {
-    struct hmap_node node;          /* In 'bonds', by name. */
-    const void *owner;
-    struct vport_bond_dp *dp;
-    struct vport_bond *model;
-    bool seen;                      /* In the configuration being applied. */
-    bool members_changed;           /* Since the watcher's thread looked. */
-};
 
 static struct ovs_mutex mutex = OVS_MUTEX_INITIALIZER;
 
@@ -105,151 +86,25 @@ bond_find(const char *name)
     return NULL;
 }
 
-/* Ends the use of 'vport''s id and removes 'vport'.  Returns true if
- * translation has known it. */
-static bool
-retire_vport(struct watched_bond *bond, struct vport_bond_vport *vport)
-    OVS_REQUIRES(mutex)
-{
-    struct vport_ext *ext = vport->aux;
-    bool was_published = ext->binding != NULL;
-
-    if (was_published) {
-        vport_bond_binding_remove(ext->binding);
-    }
-    vport_bond_ids_retire(&retired, vport->id, bond->owner, bond->dp,
-                          ids->linger_ms);
-    free(ext);
-    vport_bond_remove_vport(bond->model, vport);
-    return was_published;
-}
-
 static bool
 retire_bond(struct watched_bond *bond)
     OVS_REQUIRES(mutex)
 {
-    struct vport_bond_vport *vport;
-    bool changed = false;
-
     VLOG_INFO("bond %s: its vports are not bound to uplinks any more",
               bond->model->name);
-    LIST_FOR_EACH_SAFE (vport, list_node, &bond->model->vport_list) {
-        changed |= retire_vport(bond, vport);
-    }
     hmap_remove(&bonds, &bond->node);
-    bond->dp->n_refs--;
-    vport_bond_destroy(bond->model);
-    free(bond);
-    return changed;
+    return watched_bond_destroy(bond, ids, &retired);
 }
 
 static struct watched_bond *
 create_bond(const struct vport_bond_config *config)
     OVS_REQUIRES(mutex)
 {
-    struct watched_bond *bond = xzalloc(sizeof *bond);
+    struct watched_bond *bond = watched_bond_create(config, &dps);
 
-    bond->owner = config->owner;
-    bond->dp = vport_bond_dp_ref(&dps, config->dp_type, config->dp_name);
-    bond->model = vport_bond_create(config->name, &config->settings);
     hmap_insert(&bonds, &bond->node, hash_string(config->name, 0));
     VLOG_INFO("bond %s: vports are bound to uplinks", config->name);
     return bond;
-}
-
-static void
-configure_uplinks(struct watched_bond *bond,
-                  const struct vport_bond_config *config)
-    OVS_REQUIRES(mutex)
-{
-    struct vport_bond_uplink *uplink;
-
-    for (size_t i = 0; i < config->n_uplinks; i++) {
-        const struct vport_bond_uplink_config *c = &config->uplinks[i];
-
-        uplink = vport_bond_find_uplink(bond->model, c->name);
-        if (!uplink) {
-            uplink = vport_bond_add_uplink(bond->model, c->name, c->odp_port,
-                                           time_msec());
-            bond->members_changed = true;
-        } else if (uplink->odp_port != c->odp_port) {
-            bond->members_changed = true;
-        }
-        uplink->in_kernel = c->in_kernel;
-        vport_bond_set_uplink_port(bond->model, uplink, c->odp_port);
-        vport_bond_set_gone(bond->model, uplink,
-                            VPORT_BOND_NO_PORT_IN_DATAPATH, false);
-        vport_bond_set_enabled(bond->model, uplink, c->enabled, c->enabling);
-    }
-    LIST_FOR_EACH_SAFE (uplink, node, &bond->model->uplinks) {
-        bool found = false;
-
-        for (size_t i = 0; i < config->n_uplinks && !found; i++) {
-            found = !strcmp(config->uplinks[i].name, uplink->name);
-        }
-        if (!found) {
-            vport_bond_remove_uplink(bond->model, uplink);
-            bond->members_changed = true;
-        }
-    }
-}
-
-static void
-configure_vport(struct watched_bond *bond,
-                const struct vport_bond_vport_config *config)
-    OVS_REQUIRES(mutex)
-{
-    struct vport_bond_vport *vport;
-    struct vport_ext *ext;
-
-    vport = vport_bond_find_vport(bond->model, config->odp_port);
-    if (!vport) {
-        vport = vport_bond_add_vport(bond->model, config->name,
-                                     config->odp_port, config->class,
-                                     config->primary,
-                                     ids->alloc(bond->owner));
-        vport->aux = xzalloc(sizeof(struct vport_ext));
-    }
-    vport_bond_set_primary(bond->model, vport, config->primary);
-    ext = vport->aux;
-    ext->attached_mac = config->attached_mac;
-    ext->vlan = config->vlan;
-}
-
-static bool
-configure_vports(struct watched_bond *bond,
-                 const struct vport_bond_config *config)
-    OVS_REQUIRES(mutex)
-{
-    const struct vport_bond_vport_config no_port = {
-        .name = VPORT_BOND_NO_PORT,
-        .odp_port = ODPP_NONE,
-        .class = VPORT_OTHER,
-    };
-    struct vport_bond_vport *vport;
-    struct shash wanted = SHASH_INITIALIZER(&wanted);
-    bool changed = false;
-
-    for (size_t i = 0; i < config->n_vports; i++) {
-        shash_add_once(&wanted, config->vports[i].name, &config->vports[i]);
-    }
-    LIST_FOR_EACH_SAFE (vport, list_node, &bond->model->vport_list) {
-        const struct vport_bond_vport_config *c
-            = shash_find_data(&wanted, vport->name);
-
-        if (vport->odp_port != ODPP_NONE
-            && (!c || c->odp_port != vport->odp_port
-                || c->class != vport->class)) {
-            changed |= retire_vport(bond, vport);
-        }
-    }
-    shash_destroy(&wanted);
-
-    configure_vport(bond, &no_port);
-    for (size_t i = 0; i < config->n_vports; i++) {
-        configure_vport(bond, &config->vports[i]);
-    }
-    return changed;
 }
 
 /* Waits until the watcher's thread has done what was wanted before. */
@@ -275,18 +130,7 @@ publish_new(void)
     bool changed = false;
 
     HMAP_FOR_EACH (bond, node, &bonds) {
-        struct vport_bond_vport *vport;
-
-        LIST_FOR_EACH (vport, list_node, &bond->model->vport_list) {
-            struct vport_ext *ext = vport->aux;
-
-            if (!ext->binding && ext->in_datapath) {
-                ext->binding = vport_bond_binding_add(bond->model->name,
-                                                      vport->odp_port,
-                                                      vport->id);
-                changed = true;
-            }
-        }
+        changed |= watched_bond_publish(bond);
     }
     return changed;
 }
@@ -316,9 +160,7 @@ vport_bond_watcher_configure(const struct vport_bond_config configs[],
             bond = create_bond(config);
         }
         bond->seen = true;
-        vport_bond_set_settings(bond->model, &config->settings);
-        configure_uplinks(bond, config);
-        changed |= configure_vports(bond, config);
+        changed |= watched_bond_configure(bond, config, ids, &retired);
     }
     HMAP_FOR_EACH_SAFE (bond, node, &bonds) {
         if (!bond->seen) {
@@ -595,65 +437,6 @@ all_carriers_told(void)
     return true;
 }
 
-static void
-take_change(struct vport_bond_vport *vport, void *updates_)
-    OVS_NO_THREAD_SAFETY_ANALYSIS
-{
-    struct vport_bond_updates *updates = updates_;
-    struct watched_bond *bond = updates->bond;
-    struct vport_ext *ext = vport->aux;
-    struct vport_bond_uplink *uplink;
-    struct vport_bond_update *u;
-
-    u = vport_bond_updates_add(updates);
-    u->dp = bond->dp;
-    u->bond = xstrdup(bond->model->name);
-    u->vport = xstrdup(vport->name);
-    u->entry = vport->odp_port;
-    u->id = vport->id;
-    u->port = vport->current ? vport->current->odp_port : ODPP_NONE;
-    u->members = xmalloc(MAX(1, ovs_list_size(&bond->model->uplinks))
-                         * sizeof *u->members);
-    LIST_FOR_EACH (uplink, node, &bond->model->uplinks) {
-        u->members[u->n_members++] = uplink->odp_port;
-    }
-    u->announce = vport->n_moves && vport->current;
-    u->attached_mac = ext->attached_mac;
-    u->vlan = ext->vlan;
-}
-
-/* Takes all vports of 'bond' that did not change otherwise. */
-static void
-take_members(struct watched_bond *bond, struct vport_bond_updates *updates)
-    OVS_REQUIRES(mutex)
-{
-    struct vport_bond_vport *vport;
-
-    LIST_FOR_EACH (vport, list_node, &bond->model->vport_list) {
-        if (!vport->changed) {
-            take_change(vport, updates);
-            updates->array[updates->n - 1].members_only = true;
-        }
-    }
-    bond->members_changed = false;
-}
-
-/* Notes that 'vport' of 'bond' has moved, as 'u' says. */
-static void
-note_move(const struct watched_bond *bond, struct vport_bond_vport *vport,
-          const struct vport_bond_update *u)
-{
-    static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(600, 600);
-    struct vport_ext *ext = vport->aux;
-
-    COVERAGE_INC(vport_bond_move);
-    ext->outcome.duration_usec = u->done_usec - event_usec;
-    VLOG_INFO_RL(&rl, "bond %s: vport %s moved to %s", bond->model->name,
-                 vport->name, (vport->current
-                               ? vport->current->name
-                               : "no uplink, its packets are dropped"));
-}
-
 /* Returns the vport that 'u' is about and stores its bond in '*bondp', or
  * returns null if it is gone. */
 static struct vport_bond_vport *
@@ -673,6 +456,7 @@ static bool
 note_results(struct vport_bond_updates *updates)
     OVS_REQUIRES(mutex)
 {
+    static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(600, 600);
     bool retry = false;
 
     for (size_t i = 0; i < updates->n; i++) {
@@ -686,13 +470,13 @@ note_results(struct vport_bond_updates *updates)
         if (u->error) {
             vport->changed = true;
             retry = true;
-        } else {
-            struct vport_ext *ext = vport->aux;
-
-            ext->in_datapath = true;
-            if (vport->n_moves) {
-                note_move(bond, vport, u);
-            }
+        } else if (watched_bond_note_done(vport, u, event_usec)) {
+            COVERAGE_INC(vport_bond_move);
+            VLOG_INFO_RL(&rl, "bond %s: vport %s moved to %s",
+                         bond->model->name, vport->name,
+                         (vport->current
+                          ? vport->current->name
+                          : "no uplink, its packets are dropped"));
         }
     }
     return retry;
@@ -709,12 +493,7 @@ note_announcements(const struct vport_bond_updates *updates)
         struct vport_bond_vport *vport = updated_vport(u, &bond);
 
         if (vport && vport_bond_update_announces(u)) {
-            struct vport_ext *ext = vport->aux;
-
-            ext->outcome.n_macs = u->n_macs;
-            ext->outcome.announced = (u->n_macs
-                                      ? VPORT_BOND_ANNOUNCED
-                                      : VPORT_BOND_NOT_ANNOUNCED);
+            watched_bond_note_announcement(vport, u);
         }
     }
 }
@@ -761,11 +540,7 @@ step(struct shash *watched)
     gen = wanted_gen;
     HMAP_FOR_EACH (bond, node, &bonds) {
         wake_ms = MIN(wake_ms, vport_bond_run(bond->model, time_msec()));
-        updates.bond = bond;
-        if (bond->members_changed) {
-            take_members(bond, &updates);
-        }
-        vport_bond_take_changes(bond->model, take_change, &updates);
+        watched_bond_take_changes(bond, &updates);
     }
     vport_bond_ids_take_due(&retired, &dels);
     ovs_mutex_unlock(&mutex);

@@ -38,14 +38,10 @@
 #include "openvswitch/types.h"
 #include "vport-bond-dp.h"
 #include "vport-bond-ids.h"
-#include "vport-bond.h"
+#include "vport-bond-watched.h"
 
 struct smap;
 struct vport_bond_state;
-
-/* The name of the vport that stands for packets of no port: packet-outs from
- * the controller, OVS's own. */
-#define VPORT_BOND_NO_PORT "(none)"
 
 /* Starts the thread.  'sources' are sources of carrier beside the kernel. */
 void vport_bond_watcher_start(const struct vport_bond_dp_class *,
@@ -58,34 +54,6 @@ void vport_bond_watcher_stop(void);
 bool vport_bond_watcher_is_running(void);
 
 /* Configuration. */
-
-struct vport_bond_uplink_config {
-    const char *name;
-    odp_port_t odp_port;
-    bool in_kernel;                 /* Its device is one of the kernel's. */
-    bool enabled, enabling;         /* See vport-bond.h. */
-};
-
-struct vport_bond_vport_config {
-    const char *name;
-    odp_port_t odp_port;
-    enum vport_class class;
-    const char *primary;            /* An uplink of the bond, or null. */
-    struct eth_addr attached_mac;   /* Zero if not known. */
-    uint16_t vlan;                  /* Of 'attached_mac', 0 if untagged. */
-};
-
-struct vport_bond_config {
-    const char *name;
-    const void *owner;
-    const char *dp_type;
-    const char *dp_name;
-    struct vport_bond_settings settings;
-    const struct vport_bond_uplink_config *uplinks;
-    size_t n_uplinks;
-    const struct vport_bond_vport_config *vports;
-    size_t n_vports;                /* VPORT_BOND_NO_PORT not included. */
-};
 
 /* Makes the bonds be as 'configs' say, and all others go.  When it returns the
  * datapath knows it.  Returns true if translation changed: flows must be

@@ -1792,8 +1792,8 @@ random_exchange(uint32_t seed)
     drop_events();
 }
 
-/* Calls 'run' with seeds from 1 to the number in environment variable 'env', or
- * to 'n' if there is none; or only with that in CT_SEED. */
+/* Calls 'run' with seeds from 1 to the number in environment variable 'env',
+ * or to 'n' if there is none; or only with that in CT_SEED. */
 static void
 run_seeds(const char *env, uint32_t n, void (*run)(uint32_t seed))
 {
