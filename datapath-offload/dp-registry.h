@@ -8,7 +8,8 @@
  *
  * Ports, megaflows and connections belong to a datapath.  OVS names it by a
  * string in one place ("netdev", "dummy"), by its connection tracker in
- * another.  Here each type of userspace datapath has a small number; 0 is none.
+ * another.  Here each type of userspace datapath has a small number; 0 is
+ * none.
  *
  * Thread-safe.
  */

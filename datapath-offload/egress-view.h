@@ -86,8 +86,8 @@ void egress_view_complete(struct egress_view *, const struct nic_completion *,
                           long long int now_ms);
 void egress_view_forget(struct egress_view *);
 
-/* Returns true if no operation is under way and egress_view_run() has looked at
- * everything. */
+/* Returns true if no operation is under way and egress_view_run() has looked
+ * at everything. */
 bool egress_view_is_settled(const struct egress_view *);
 
 /* Returns the number of objects that are in the NIC or under way. */

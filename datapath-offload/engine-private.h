@@ -178,8 +178,8 @@ void module_rule_changed(struct module_rule *rule);
  * next. */
 long long int module_rules_retry(struct engine *);
 
-/* Ids of lb_output() that live megaflows name (egress-ids.c).  NICs have egress
- * objects for them. */
+/* Ids of lb_output() that live megaflows name (egress-ids.c).  NICs have
+ * egress objects for them. */
 void egress_ids_ref(struct engine *, const struct megaflow_program *);
 void egress_ids_unref(struct engine *, const struct megaflow_program *);
 void egress_ids_add_nic(struct engine *, struct offload_nic *);

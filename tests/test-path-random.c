@@ -1506,8 +1506,8 @@ check_subject(const struct flow *received, const struct outs *sw)
             n_natted += chain->cts[j].parts != 0;
         }
 
-        templates[i] = path_compile_flat(chain, dl_type, nw_proto, &resolver, byte_deltas[i], &reason,
-                                         &culprit);
+        templates[i] = path_compile_flat(chain, dl_type, nw_proto, &resolver,
+                                         byte_deltas[i], &reason, &culprit);
         if (templates[i]) {
             /* Another connection's would be the same. */
             other = *chain;
