@@ -402,6 +402,15 @@ conn_path_is_present(const struct conn_path *cp)
 }
 
 void
+conn_path_lost(struct conn_path *cp)
+{
+    tracked_conn_lost(cp->conn);
+    for (size_t i = 0; i < cp->n_members; i++) {
+        tracked_conn_lost(cp->members[i].conn);
+    }
+}
+
+void
 conn_path_account(struct conn_path *cp, uint64_t packets, uint64_t bytes,
                   long long int used_ms)
 {

@@ -427,7 +427,11 @@ ct_conn_arm(struct conn *conn, struct conntrack *ct OVS_UNUSED)
         } else if (!(tail->flags & CT_TAIL_GONE) && is_established(conn)
                    && ct_conn_expiration(conn) > time_msec()
                    && !tcp_resync_is_pending(&tail->resync)) {
-            tcp_resync_arm(&tail->resync);
+            if (has_tcp(conn)) {
+                ct_tcp_arm(conn);
+            } else {
+                tail->resync.mode = TCP_RESYNC_ARMED;
+            }
             ok = true;
         }
         ovs_mutex_unlock(&conn->lock);
@@ -436,7 +440,8 @@ ct_conn_arm(struct conn *conn, struct conntrack *ct OVS_UNUSED)
 }
 
 enum ct_close
-ct_conn_disarm(struct conn *conn, struct conntrack *ct, long long int now_ms)
+ct_conn_disarm(struct conn *conn, struct conntrack *ct,
+               const struct nic_counter carried[2], long long int now_ms)
 {
     struct ct_tail *tail = ct_tail(conn);
     enum ct_close close = CT_CLOSE_NONE;
@@ -446,7 +451,7 @@ ct_conn_disarm(struct conn *conn, struct conntrack *ct, long long int now_ms)
         if (tail->resync.mode == TCP_RESYNC_ARMED) {
             tail->flags &= ~CT_TAIL_ANNOUNCED;
             if (has_tcp(conn)) {
-                ct_tcp_disarm(conn, ct, now_ms);
+                ct_tcp_disarm(conn, ct, carried, now_ms);
             } else {
                 tail->resync.mode = TCP_RESYNC_STRICT;
             }

@@ -69,7 +69,10 @@
  *
  *   RELEARN  From ct_conn_disarm() until the two directions have shown
  *            segments that fit each other: as ARMED, so that a stray segment
- *            cannot lock the good ones out.  Then strict, except that a RST
+ *            cannot lock the good ones out; but a segment is invalid, and a
+ *            recorded FIN or RST forged, if its sequence number is impossible
+ *            after as many bytes as passed since ct_conn_arm().  Then strict,
+ *            except that a RST
  *            inside the window is recorded as in ARMED, and an acknowledgment
  *            inside the window is good, until each peer sent more than may
  *            have been under way at ct_conn_disarm().  tcp-resync.h has the
@@ -196,9 +199,11 @@ enum ct_close {
 };
 
 /* Takes 'conn' from ARMED to RELEARN mode, when the removal of all its rules
- * has completed.  No effect in other modes.  Returns what became of what was
- * recorded. */
+ * has completed.  'carried' is what the NIC carried since ct_conn_arm() of the
+ * original and of the reply direction, null if some of it was not counted.  No
+ * effect in other modes.  Returns what became of what was recorded. */
 enum ct_close ct_conn_disarm(struct conn *conn, struct conntrack *ct,
+                             const struct nic_counter carried[2],
                              long long int now_ms);
 
 /* Judges what is still pending, in RELEARN mode: nothing contradicted it, so

@@ -34,7 +34,7 @@ struct ct_tail {
                                      * 2**16. */
     uint16_t flags;                 /* CT_TAIL_*. */
 };
-BUILD_ASSERT_DECL(sizeof(struct ct_tail) <= 128);
+BUILD_ASSERT_DECL(sizeof(struct ct_tail) <= 136);
 
 #define CT_TAIL_ANNOUNCED   (1u << 0) /* CT_EVENT_READY made, still true. */
 #define CT_TAIL_MOVED       (1u << 1) /* Ingress changed since then. */
@@ -134,7 +134,9 @@ void ct_tail_set_expiration(struct conn *, long long int when_ms,
  * lock held. */
 
 bool ct_tcp_is_established(const struct conn *);
-void ct_tcp_disarm(struct conn *, struct conntrack *, long long int now_ms);
+void ct_tcp_arm(struct conn *);
+void ct_tcp_disarm(struct conn *, struct conntrack *,
+                   const struct nic_counter carried[2], long long int now_ms);
 void ct_tcp_judge(struct conn *, struct conntrack *, long long int now_ms);
 
 bool ct_other_is_established(const struct conn *);

@@ -174,6 +174,16 @@ account(struct nic_obj *obj, int dir, uint64_t packets, uint64_t bytes,
 }
 
 static void
+obj_lost(struct nic_obj *obj, void *engine OVS_UNUSED)
+{
+    if (obj->kind == NIC_OBJ_FLAT_RULE) {
+        conn_path_lost(CONTAINER_OF(obj, struct conn_path, obj));
+    } else if (obj->kind == NIC_OBJ_CONN) {
+        tracked_conn_lost(CONTAINER_OF(obj, struct tracked_conn, obj));
+    }
+}
+
+static void
 obj_changed(struct nic_obj *obj, void *engine OVS_UNUSED)
 {
     switch (obj->kind) {
@@ -196,6 +206,7 @@ obj_changed(struct nic_obj *obj, void *engine OVS_UNUSED)
 static const struct offload_nic_ops nic_ops = {
     .fill_op = fill_op,
     .account = account,
+    .lost = obj_lost,
     .changed = obj_changed,
 };
 

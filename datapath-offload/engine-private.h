@@ -247,6 +247,9 @@ bool conn_path_is_present(const struct conn_path *cp);
 void conn_path_account(struct conn_path *cp, uint64_t packets, uint64_t bytes,
                        long long int used_ms);
 
+/* The NIC lost the rule of 'cp', and nobody knows how much it carried. */
+void conn_path_lost(struct conn_path *cp);
+
 /* A path that one direction of a connection had before it died, for
  * MEGAFLOW_GRACE_MS: the megaflows of the next paths take the place of its
  * own. */
@@ -305,6 +308,8 @@ struct tracked_conn {
     ovs_u128 label;
 
     bool armed;
+    bool uncounted;                 /* Not all of what was carried since it was
+                                     * armed is in 'carried'. */
     bool unarmable;                 /* Was refused; an event will follow. */
     bool closing;                   /* FIN or RST seen, not judged forged. */
     bool judging;                   /* Disarmed, CT_CLOSE_PENDING. */
@@ -337,7 +342,10 @@ struct tracked_conn {
                                      * at most PATH_MAX_CHAINS for each
                                      * direction. */
 
-    struct { uint64_t packets, bytes; } carried[2]; /* By NICs. */
+    struct conn_count {
+        uint64_t packets, bytes;
+    } carried[2],                   /* By NICs. */
+      before[2];                    /* The same when it was armed. */
     long long int used_ms;          /* Last known hit in a NIC. */
 };
 
@@ -375,6 +383,9 @@ void tracked_conn_get_translated(const struct tracked_conn *tc, int dir,
 /* Counts what NICs carried. */
 void tracked_conn_account(struct tracked_conn *, int dir, uint64_t packets,
                           uint64_t bytes, long long int used_ms);
+
+/* NICs may have carried more than was counted. */
+void tracked_conn_lost(struct tracked_conn *);
 
 /* Says whether the connection itself should be in the NIC, in module mode. */
 void conn_obj_update(struct tracked_conn *);

@@ -59,6 +59,7 @@ struct offload_nic;
 struct engine_conn_ops {
     bool (*arm)(struct conn *, struct conntrack *);
     enum ct_close (*disarm)(struct conn *, struct conntrack *,
+                            const struct nic_counter carried[2],
                             long long int now_ms);
     enum ct_close (*judge)(struct conn *, struct conntrack *,
                            long long int now_ms);

@@ -209,7 +209,9 @@ complete_del(struct offload_nic *onic, struct nic_obj *obj,
              const struct nic_completion *c, long long int now_ms)
 {
     if (!c->error || c->error == ENOENT) {
-        if (!c->error && !MUTANT(final_counts_lost)) {
+        if (c->error) {
+            onic->ops->lost(obj, onic->aux);
+        } else if (!MUTANT(final_counts_lost)) {
             account(onic, obj, 0, &c->final[0], now_ms);
             account(onic, obj, 1, &c->final[1], now_ms);
         }
@@ -342,6 +344,7 @@ offload_nic_forget(struct offload_nic *onic, long long int now_ms)
                                            struct nic_obj, present_node);
 
         ovs_list_init(&obj->present_node);
+        onic->ops->lost(obj, onic->aux);
         set_state(onic, obj, NIC_OBJ_ABSENT);
         obj->n_failed = 0;
         obj->retry_ms = 0;

@@ -88,6 +88,10 @@ struct offload_nic_ops {
     void (*account)(struct nic_obj *obj, int dir, uint64_t packets,
                     uint64_t bytes, long long int used_ms, void *aux);
 
+    /* The NIC lost 'obj', with counts that were not read.  Comes before
+     * changed(). */
+    void (*lost)(struct nic_obj *obj, void *aux);
+
     /* 'obj' has become PRESENT, ABSENT, or could not be added. */
     void (*changed)(struct nic_obj *obj, void *aux);
 };

@@ -180,14 +180,42 @@ believe(struct conn_tcp *conn, struct conntrack *ct, unsigned int fins,
 }
 
 void
-ct_tcp_disarm(struct conn *conn_, struct conntrack *ct, long long int now_ms)
+ct_tcp_arm(struct conn *conn)
+{
+    struct tcp_window w[2];
+
+    get_windows(conn_tcp_cast(conn), w);
+    tcp_resync_arm(&ct_tail__(conn)->resync, w);
+}
+
+/* Returns how many bytes of payload were at most in what 'carried' says that a
+ * NIC carried of 'conn'.  L2 headers are left in: they vary, and it does not
+ * matter. */
+static uint64_t
+get_payload(const struct conn *conn, const struct nic_counter *carried)
+{
+    uint64_t headers = (conn->key.dl_type == htons(ETH_TYPE_IP)
+                        ? IP_HEADER_LEN : IPV6_HEADER_LEN) + TCP_HEADER_LEN;
+
+    headers *= carried->packets;
+    return carried->bytes - MIN(carried->bytes, headers);
+}
+
+void
+ct_tcp_disarm(struct conn *conn_, struct conntrack *ct,
+              const struct nic_counter carried[2], long long int now_ms)
 {
     struct conn_tcp *conn = conn_tcp_cast(conn_);
     struct ct_tail *tail = ct_tail__(conn_);
+    uint64_t payload[2] = { UINT64_MAX, UINT64_MAX };
     struct tcp_window w[2];
 
+    if (carried && !tcp_bypass_seq_chk(ct)) {
+        payload[0] = get_payload(conn_, &carried[0]);
+        payload[1] = get_payload(conn_, &carried[1]);
+    }
     get_windows(conn, w);
-    tcp_resync_disarm(&tail->resync, w);
+    tcp_resync_disarm(&tail->resync, w, payload);
     set_windows(conn, w);
     believe(conn, ct, tail->resync.proven, 0, now_ms);
 }
@@ -224,6 +252,14 @@ update_copy(struct conntrack *ct, const struct conn_tcp *conn,
     return tcp_conn_update(ct, &copy.up, pkt, reply, now);
 }
 
+/* Returns true if OVS takes a RST with any sequence number for 'conn'. */
+static bool
+is_loose(const struct conn_tcp *conn)
+{
+    return (conn->peer[0].state >= CT_DPIF_TCPS_FIN_WAIT_2
+            || conn->peer[1].state >= CT_DPIF_TCPS_FIN_WAIT_2);
+}
+
 /* tcp_conn_update() in ARMED and RELEARN modes. */
 static enum ct_update_res
 resync_conn_update(struct conntrack *ct, struct conn_tcp *conn,
@@ -248,6 +284,11 @@ resync_conn_update(struct conntrack *ct, struct conn_tcp *conn,
     }
 
     get_windows(conn, w);
+    if (!tcp_resync_is_possible(r, w, reply, &seg)
+        && !tcp_bypass_seq_chk(ct)
+        && !(seg.flags & TCP_RST && is_loose(conn))) {
+        return CT_UPDATE_INVALID;
+    }
     tcp_resync_judge(r, w, reply, &seg);
     if (r->mode == TCP_RESYNC_RELEARN && r->proven) {
         believe(conn, ct, r->proven, 0, now);

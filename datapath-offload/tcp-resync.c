@@ -58,22 +58,95 @@ tcp_segment_from_packet(struct tcp_segment *seg,
                 + (seg->flags & TCP_FIN ? 1 : 0));
 }
 
-void
-tcp_resync_arm(struct tcp_resync *r)
+/* Adds 'n' bytes to what peer 'dir' may have sent. */
+static void
+add_to_span(struct tcp_resync *r, int dir, uint64_t n)
 {
-    memset(r, 0, sizeof *r);
-    r->mode = TCP_RESYNC_ARMED;
+    r->span[dir] = MIN((uint64_t) UINT32_MAX - r->span[dir], n) + r->span[dir];
 }
 
 void
-tcp_resync_disarm(struct tcp_resync *r, struct tcp_window w[2])
+tcp_resync_arm(struct tcp_resync *r, const struct tcp_window w[2])
 {
-    r->mode = TCP_RESYNC_RELEARN;
-    r->known = r->settled = 0;
-    r->told = 0;
+    struct tcp_resync armed = { .mode = TCP_RESYNC_ARMED };
+
     for (int i = 0; i < 2; i++) {
-        w[i].max_win = UINT16_MAX;
+        if (r->mode == TCP_RESYNC_RELEARN && r->known != BOTH) {
+            armed.low[i] = r->low[i];
+            armed.span[i] = r->span[i];
+        } else {
+            armed.low[i] = w[i].seqlo;
+            if (r->mode == TCP_RESYNC_RELEARN && !(r->settled & (1 << i))) {
+                /* 'seqhi' is a limit already: see get_limit(). */
+                int64_t span = (int64_t) ahead(w[i].seqhi, w[i].seqlo)
+                               - greatest_window(&w[!i]);
+
+                armed.span[i] = MAX(span, 1);
+            }
+        }
     }
+    *r = armed;
+}
+
+/* Returns true if 'x' is not before 'first' and at most 'n' behind it. */
+static bool
+is_within(uint32_t x, uint32_t first, uint64_t n)
+{
+    return (uint32_t) (x - first) <= n;
+}
+
+/* Returns how far beyond 'r->low[dir]' peer 'dir' may send at most: the other
+ * peer has acknowledged nothing that did not pass here. */
+static uint64_t
+get_limit(const struct tcp_resync *r, const struct tcp_window w[2], int dir)
+{
+    return (uint64_t) r->span[dir] + greatest_window(&w[!dir]);
+}
+
+/* Returns true if OVS may accept a RST of direction 'dir' with sequence number
+ * 'seq', see is_exact(): without payload its 'seqlo' did not move; otherwise
+ * it may be anywhere up to the limit, as bytes may have been lost before they
+ * came here. */
+static bool
+is_possible_rst(const struct tcp_resync *r, const struct tcp_window w[2],
+                int dir, uint32_t seq)
+{
+    uint64_t n = r->span[dir] ? get_limit(r, w, dir) : 0;
+
+    return (MUTANT(rst_unbounded)
+            || is_within(seq, r->low[dir] - 1, n + 2));
+}
+
+/* Returns true if OVS may accept a segment of direction 'dir', which is not
+ * empty, as far as its sequence numbers tell.  It takes what is at most a
+ * window old, and acknowledgments of up to TCP_RESYNC_ACK_AHEAD bytes that it
+ * did not see; when a FIN was acknowledged it takes as much more on both
+ * sides. */
+static bool
+is_possible_data(const struct tcp_resync *r, const struct tcp_window w[2],
+                 int dir, uint32_t seq, uint32_t end)
+{
+    uint64_t before = greatest_window(&w[!dir]) + TCP_RESYNC_ACK_AHEAD;
+    uint64_t n = before + get_limit(r, w, dir) + 2 * TCP_RESYNC_ACK_AHEAD;
+    uint32_t first = r->low[dir] - before;
+
+    return is_within(seq, first, n) && is_within(end, first, n);
+}
+
+bool
+tcp_resync_is_possible(const struct tcp_resync *r,
+                       const struct tcp_window w[2], int dir,
+                       const struct tcp_segment *seg)
+{
+    if (r->mode != TCP_RESYNC_RELEARN || r->known == BOTH) {
+        return true;
+    }
+    if (seg->flags & TCP_RST) {
+        return is_possible_rst(r, w, dir, seg->seq);
+    }
+    /* OVS does not look at the sequence number of one that is empty. */
+    return (seg->seq == seg->end
+            || is_possible_data(r, w, dir, seg->seq, seg->end));
 }
 
 bool
@@ -113,6 +186,26 @@ static void
 forget_rst(struct tcp_resync *r, int dir)
 {
     r->rst &= ~(1 << dir);
+}
+
+void
+tcp_resync_disarm(struct tcp_resync *r, struct tcp_window w[2],
+                  const uint64_t carried[2])
+{
+    r->mode = TCP_RESYNC_RELEARN;
+    r->known = r->settled = 0;
+    r->told = 0;
+    for (int i = 0; i < 2; i++) {
+        w[i].max_win = UINT16_MAX;
+        add_to_span(r, i, carried[i]);
+        if (has_rst(r, i) && !is_possible_rst(r, w, i, r->rst_seq[i])) {
+            forget_rst(r, i);
+        }
+        if (has_fin(r, i) && !is_proven(r, i)
+            && !is_possible_data(r, w, i, r->fin_end[i], r->fin_end[i])) {
+            forget_fin(r, i);
+        }
+    }
 }
 
 /* Returns true if OVS would accept a RST with sequence number 'seq' where
@@ -251,6 +344,7 @@ record_fin(struct tcp_resync *r, int dir, const struct tcp_segment *seg,
     if (!has_fin(r, dir)
         || (!is_proven(r, dir) && ahead(seg->end, r->fin_end[dir]) > 0)) {
         forget_fin(r, dir);
+        add_to_span(r, dir, seg->end - seg->seq);
         r->fin |= 1 << dir;
         r->fin_end[dir] = seg->end;
     } else if (seg->end != r->fin_end[dir]) {
@@ -266,6 +360,11 @@ record_rst(struct tcp_resync *r, int dir, const struct tcp_segment *seg,
            long long int now_ms)
 {
     if (is_proven(r, dir) && !is_exact(seg->seq, r->fin_end[dir])) {
+        return false;
+    }
+    if (has_rst(r, dir) && r->known != BOTH
+        && seg->seq - (r->low[dir] - 1)
+           > r->rst_seq[dir] - (r->low[dir] - 1)) {
         return false;
     }
     r->rst |= 1 << dir;
@@ -344,12 +443,14 @@ tcp_resync_believe_rst(struct tcp_resync *r, int dir)
 /* ARMED: changes as little as makes OVS accept 'seg', so that nothing changes
  * as long as software sees everything. */
 static void
-follow(struct tcp_window w[2], int dir, const struct tcp_segment *seg)
+follow(struct tcp_resync *r, struct tcp_window w[2], int dir,
+       const struct tcp_segment *seg)
 {
     struct tcp_window *src = &w[dir];
     struct tcp_window *dst = &w[!dir];
     uint32_t win = (uint32_t) seg->win << src->scale;
 
+    add_to_span(r, dir, seg->end - seg->seq);
     if (!is_between(ahead(seg->seq, src->seqlo),
                     -((int64_t) dst->max_win << dst->scale),
                     greatest_window(dst))) {
@@ -384,6 +485,7 @@ learn(struct tcp_resync *r, struct tcp_window w[2], int dir,
     struct tcp_window *dst = &w[!dir];
     bool has_ack = seg->flags & TCP_ACK;
 
+    add_to_span(r, dir, seg->end - seg->seq);
     if (r->known & (1 << !dir) && !fits(w, dir, seg)) {
         r->known = 0;
     }
@@ -414,7 +516,7 @@ tcp_resync_adjust(struct tcp_resync *r, struct tcp_window w[2], int dir,
         break;
 
     case TCP_RESYNC_ARMED:
-        follow(w, dir, seg);
+        follow(r, w, dir, seg);
         break;
 
     case TCP_RESYNC_RELEARN:

@@ -23,10 +23,15 @@
  * Relearning
  * ----------
  *
- * The NIC may have carried gigabytes, so nothing from before counts.  A first
- * segment of either direction is believed.  A segment of the other direction
- * that fits it proves both; one that does not fit takes its place.  So a stray
- * segment cannot mislead for longer than until the next two good ones.
+ * The NIC may have carried gigabytes, so windows from before say little: only
+ * that nobody is behind where they were then, nor further ahead than the bytes
+ * that passed since plus a window.  What is outside of that OVS would have
+ * refused for certain, and so it is here; tcp_resync_is_possible() tells.
+ *
+ * Otherwise a first segment of either direction is believed.  A segment of the
+ * other direction that fits it proves both; one that does not fit takes its
+ * place.  So a stray segment cannot mislead for longer than until the next two
+ * good ones.
  *
  * Then both directions are known, but not yet exact: segments that the NIC
  * carried may have gone further than what was seen since.  Until each peer has
@@ -85,7 +90,14 @@ struct tcp_resync {
     uint32_t rst_seq[2];            /* Sequence number of the recorded RST. */
     uint32_t time_ms[2];            /* When the direction's last FIN or RST was
                                      * recorded, modulo 2**32. */
-    uint32_t settle_at[2];          /* Peer is settled when it sent this. */
+    union {
+        uint32_t low[2];            /* ARMED, and RELEARN until both directions
+                                     * are known: no peer is behind this... */
+        uint32_t settle_at[2];      /* Then: peer is settled when it sent
+                                     * this. */
+    };
+    uint32_t span[2];               /* ...and it sent at most so many bytes
+                                     * since.  UINT32_MAX if not known. */
     uint8_t mode;                   /* enum tcp_resync_mode. */
 
     /* Bit 1 << dir. */
@@ -108,10 +120,22 @@ struct tcp_resync {
 void tcp_segment_from_packet(struct tcp_segment *seg,
                              const struct dp_packet *packet);
 
-/* Changes of mode.  tcp_resync_disarm() also widens 'w' for what the NIC may
- * have carried. */
-void tcp_resync_arm(struct tcp_resync *);
-void tcp_resync_disarm(struct tcp_resync *, struct tcp_window w[2]);
+/* Changes of mode.
+ *
+ * The NIC carried at most 'carried[dir]' bytes of payload from peer 'dir'
+ * since tcp_resync_arm(): UINT64_MAX if nobody knows.  tcp_resync_disarm()
+ * forgets a recorded FIN or RST that is impossible therefore, and widens 'w'
+ * for what may have been carried. */
+void tcp_resync_arm(struct tcp_resync *, const struct tcp_window w[2]);
+void tcp_resync_disarm(struct tcp_resync *, struct tcp_window w[2],
+                       const uint64_t carried[2]);
+
+/* Returns false if 'seg', of direction 'dir', has a sequence number that OVS
+ * would refuse for certain if it had seen everything: as far as can be told in
+ * RELEARN mode until both directions are known; otherwise returns true. */
+bool tcp_resync_is_possible(const struct tcp_resync *r,
+                            const struct tcp_window w[2],
+                            int dir, const struct tcp_segment *seg);
 
 /* Returns true if 'r' knows too little to judge a SYN in earnest: in ARMED,
  * in RELEARN until both directions are known, and while a FIN or RST is
@@ -137,9 +161,11 @@ bool tcp_resync_withholds(const struct tcp_resync *r,
                           const struct tcp_window w[2],
                           int dir, const struct tcp_segment *seg);
 
-/* Records 'seg', unless it contradicts what is known for certain.  Returns
- * true if it is recorded, and the first of its kind since tcp_resync_arm(),
- * tcp_resync_disarm() or tcp_resync_untold(). */
+/* Records 'seg', unless it contradicts what is known for certain; of several
+ * RSTs that which is least ahead, because one that is possible must not be
+ * displaced by one that is not.  Returns true if it is recorded, and the first
+ * of its kind since tcp_resync_arm(), tcp_resync_disarm() or
+ * tcp_resync_untold(). */
 bool tcp_resync_record(struct tcp_resync *r, int dir,
                        const struct tcp_segment *seg, long long int now_ms);
 

@@ -41,6 +41,8 @@ tracked_conn_arm(struct tracked_conn *tc, struct offload_nic *onic)
     COVERAGE_INC(ct_offload_armed);
     engine->n_armed++;
     tc->armed = true;
+    tc->uncounted = false;
+    memcpy(tc->before, tc->carried, sizeof tc->before);
     tc->margin_ms = MIN(ENGINE_EXPIRY_MARGIN_MS,
                         MAX(engine->conn_ops->expiration(tc->conn)
                             - engine->now_ms, 0) / 2);
@@ -55,6 +57,7 @@ static void
 disarm(struct tracked_conn *tc)
 {
     struct engine *engine = tc->engine;
+    struct nic_counter carried[2];
 
     COVERAGE_INC(ct_offload_disarmed);
     engine->n_disarmed++;
@@ -71,11 +74,22 @@ disarm(struct tracked_conn *tc)
         engine->conn_ops->extend(tc->conn, tc->ct, tc->used_ms,
                                  engine->now_ms);
     }
-    switch (engine->conn_ops->disarm(tc->conn, tc->ct, engine->now_ms)) {
+    for (int dir = 0; dir < 2; dir++) {
+        carried[dir] = (struct nic_counter) {
+            .packets = tc->carried[dir].packets - tc->before[dir].packets,
+            .bytes = tc->carried[dir].bytes - tc->before[dir].bytes,
+            .used_ms = tc->used_ms,
+        };
+    }
+    switch (engine->conn_ops->disarm(tc->conn, tc->ct,
+                                     tc->uncounted ? NULL : carried,
+                                     engine->now_ms)) {
     case CT_CLOSE_NONE:
         /* Whatever the reason was, it may be over. */
-        tc->closing = false;
-        if (tc->idle) {
+        if (tc->closing) {
+            /* Who forged one may forge more: no handover at once. */
+            tracked_conn_start_judging(tc);
+        } else if (tc->idle) {
             engine->conn_ops->reannounce(tc->conn);
         } else {
             tracked_conn_mark_dirty(tc);

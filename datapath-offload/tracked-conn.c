@@ -390,3 +390,9 @@ tracked_conn_account(struct tracked_conn *tc, int dir, uint64_t packets,
     tc->carried[dir].bytes += bytes;
     tc->used_ms = MAX(tc->used_ms, used_ms);
 }
+
+void
+tracked_conn_lost(struct tracked_conn *tc)
+{
+    tc->uncounted = true;
+}

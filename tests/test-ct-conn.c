@@ -439,6 +439,38 @@ segment(int dir, uint16_t flags, uint16_t len)
     return s;
 }
 
+/* What the NIC carried since the connection was armed. */
+static struct nic_counter carried_by_nic[2];
+
+/* The NIC carried a packet of direction 'dir' with 'n' bytes of payload. */
+static void
+count_carried(int dir, uint32_t n)
+{
+    carried_by_nic[dir].packets++;
+    carried_by_nic[dir].bytes += n + (variant.ipv6 ? 60 : 40);
+}
+
+/* Moves 'dir' on by 'n' bytes that only the NIC carried. */
+static void
+carry(int dir, uint32_t n)
+{
+    snd[dir] += n;
+    count_carried(dir, n);
+}
+
+static bool
+arm_conn(struct conn *conn)
+{
+    memset(carried_by_nic, 0, sizeof carried_by_nic);
+    return ct_conn_arm(conn, nicct);
+}
+
+static enum ct_close
+disarm_conn(struct conn *conn, long long int now_ms)
+{
+    return ct_conn_disarm(conn, nicct, carried_by_nic, now_ms);
+}
+
 #define TO_NIC 1
 #define TO_TWIN 2
 #define TO_BOTH 3
@@ -453,6 +485,8 @@ go(unsigned int to, int dir, uint16_t flags, uint16_t len)
     now++;
     if (to & TO_NIC) {
         ck_assert(IS_EST(tcp_to(nicct, &s)));
+    } else {
+        count_carried(dir, len);
     }
     if (to & TO_TWIN) {
         ck_assert(IS_EST(tcp_to(twin, &s)));
@@ -487,7 +521,7 @@ open_tcp(bool arm, struct conn **twin_conn)
     free(event);
     expect_no_event();
     if (arm) {
-        ck_assert(ct_conn_arm(conn, nicct));
+        ck_assert(arm_conn(conn));
     }
     return conn;
 }
@@ -529,7 +563,7 @@ START_TEST(test_ready)
     struct seg s;
     uint64_t id;
 
-    ck_assert_uint_le(sizeof(struct ct_tail), 128);
+    ck_assert_uint_le(sizeof(struct ct_tail), 136);
     client_port++;
     snd[0] = 100;
     snd[1] = 200;
@@ -649,14 +683,14 @@ START_TEST(test_others)
     ck_assert(event->tuple[1].tp_src == htons(53));
     conn = event->conn;
     free(event);
-    ck_assert(ct_conn_arm(conn, nicct));
+    ck_assert(arm_conn(conn));
     other_to(nicct, htons(ETH_TYPE_IP), IPPROTO_UDP, 0);
     expect_no_event();
-    ck_assert_int_eq(ct_conn_disarm(conn, nicct, now), CT_CLOSE_NONE);
+    ck_assert_int_eq(disarm_conn(conn, now), CT_CLOSE_NONE);
     ck_assert_int_eq(ct_conn_judge(conn, nicct, now), CT_CLOSE_NONE);
     other_to(nicct, htons(ETH_TYPE_IP), IPPROTO_UDP, 0);
     ck_assert_uint_eq(expect_event(CT_EVENT_READY, NULL), id);
-    ct_conn_disarm(conn, nicct, now);
+    disarm_conn(conn, now);
     other_to(nicct, htons(ETH_TYPE_IP), IPPROTO_UDP, 0);
     expect_no_event();
     now += 1000;
@@ -686,7 +720,7 @@ START_TEST(test_others)
     ck_assert_ptr_eq(ct_tail(&icmp), NULL);
     ck_assert_ptr_eq(ct_tail(&icmp6), NULL);
     ck_assert_ptr_eq(ct_tail(&un_nat), NULL);
-    ck_assert(!ct_conn_arm(&icmp, nicct));
+    ck_assert(!arm_conn(&icmp));
 }
 END_TEST
 
@@ -755,7 +789,7 @@ START_TEST(test_removed)
     ovs_mutex_unlock(&conn->lock);
     dp_packet_delete(p);
     expect_no_event();
-    ck_assert(!ct_conn_arm(conn, nicct));
+    ck_assert(!arm_conn(conn));
 
     open_tcp(false, NULL);
     conntrack_destroy(nicct);
@@ -782,8 +816,8 @@ START_TEST(test_forced_expiry)
     ck_assert_int_eq(ct_conn_expiration(conn), 0);
     ck_assert_int_eq(ct_conn_extend(conn, nicct, now, now), 0);
     ck_assert_int_eq(ct_conn_extend(conn, nicct, now, -1), 0);
-    ct_conn_disarm(conn, nicct, now);
-    ck_assert(!ct_conn_arm(conn, nicct));
+    disarm_conn(conn, now);
+    ck_assert(!arm_conn(conn));
 
     /* Reuse by a SYN after both closed. */
     conn = open_tcp(false, NULL);
@@ -846,7 +880,7 @@ START_TEST(test_reannounce)
     free(event);
     go(TO_NIC, 0, TCP_ACK, 1);
     expect_no_event();
-    ct_conn_disarm(conn, nicct, now);
+    disarm_conn(conn, now);
     ct_conn_reannounce(conn);
     go(TO_NIC, 0, TCP_ACK, 1);
     expect_no_event();              /* Sequence numbers unknown as yet. */
@@ -975,13 +1009,6 @@ END_TEST
 
 /* Sequence tracking. */
 
-/* Moves 'dir' on by 'n' bytes that only the NIC carried. */
-static void
-carry(int dir, uint32_t n)
-{
-    snd[dir] += n;
-}
-
 /* Fails unless 'nicct' checks windows as OVS does. */
 static void
 expect_strict(void)
@@ -1023,7 +1050,7 @@ START_TEST(test_gigabytes)
 
                 expect_strict();
                 for (int round = 0; round < 2; round++) {
-                    ck_assert(ct_conn_arm(conn, nicct));
+                    ck_assert(arm_conn(conn));
                     for (int n = 0; n < 3; n++) {
                         carry(0, sizes[i]);
                         carry(1, sizes[j]);
@@ -1032,7 +1059,7 @@ START_TEST(test_gigabytes)
                     carry(0, sizes[i]);
                     carry(1, sizes[j]);
                     expect_no_event();
-                    ck_assert_int_eq(ct_conn_disarm(conn, nicct, now),
+                    ck_assert_int_eq(disarm_conn(conn, now),
                                      CT_CLOSE_NONE);
                     go(TO_NIC, first, TCP_ACK, 100);
                     go(TO_NIC, first, TCP_ACK, 0);
@@ -1054,29 +1081,35 @@ START_TEST(test_stray)
 {
     set_variant(_i);
 
-    for (int dir = 0; dir < 2; dir++) {
-        for (int stray_dir = 0; stray_dir < 2; stray_dir++) {
-            for (int len = 0; len < 200; len += 100) {
-                struct conn *conn = open_tcp(true, NULL);
-                struct seg s;
+    for (int i = 0; i < 16; i++) {
+        int dir = i & 1, stray_dir = !!(i & 2);
+        int len = i & 4 ? 100 : 0;
+        bool counted = i & 8;
+        struct conn *conn = open_tcp(true, NULL);
+        struct seg s;
 
-                carry(0, 1000000);
-                carry(1, 1000000);
-                ct_conn_disarm(conn, nicct, now);
-                s = segment(stray_dir, TCP_ACK, len);
-                snd[stray_dir] -= len;
-                s.seq += 0x38000000;
-                s.ack += 0x53000000;
-                ck_assert(IS_EST(tcp_to(nicct, &s)));
-                go(TO_NIC, dir, TCP_ACK, 100);
-                tcp_to(nicct, &s);
-                go(TO_NIC, dir, TCP_ACK, 100);
-                go(TO_NIC, !dir, TCP_ACK, 100);
-                go(TO_NIC, dir, TCP_ACK, 100);
-                expect_strict();
-                drop_events();
-            }
+        carry(0, 1000000);
+        carry(1, 1000000);
+        if (counted) {
+            disarm_conn(conn, now);
+        } else {
+            ct_conn_disarm(conn, nicct, NULL, now);
         }
+        s = segment(stray_dir, TCP_ACK, len);
+        snd[stray_dir] -= len;
+        s.seq += 0x38000000;
+        s.ack += 0x53000000;
+        /* OVS does not look at where one without payload starts. */
+        ck_assert(counted && len
+                  ? IS_INV(tcp_to(nicct, &s))
+                  : IS_EST(tcp_to(nicct, &s)));
+        go(TO_NIC, dir, TCP_ACK, 100);
+        tcp_to(nicct, &s);
+        go(TO_NIC, dir, TCP_ACK, 100);
+        go(TO_NIC, !dir, TCP_ACK, 100);
+        go(TO_NIC, dir, TCP_ACK, 100);
+        expect_strict();
+        drop_events();
     }
 }
 END_TEST
@@ -1090,7 +1123,7 @@ START_TEST(test_ack_jump)
     struct seg s;
 
     carry(0, 1000000);
-    ct_conn_disarm(conn, nicct, now);
+    disarm_conn(conn, now);
     s = segment(0, TCP_ACK, 100);   /* Retransmission of the hole. */
     snd[0] -= 100;
     s.seq -= 100000;
@@ -1166,7 +1199,7 @@ run_close(const struct script *script, int cut, unsigned int carried,
         now += 10;
         if (i == cut) {
             expect_states(conn, EST, EST);
-            ct_conn_disarm(conn, nicct, now);
+            disarm_conn(conn, now);
         }
         if (i == script->n) {
             break;
@@ -1178,6 +1211,8 @@ run_close(const struct script *script, int cut, unsigned int carried,
         if (i >= cut || step->flags != A || !(carried & (1u << i))) {
             ck_assert(IS_EST(tcp_to(nicct, &s)));
             last_nic = now;
+        } else {
+            count_carried(step->dir, step->len);
         }
     }
     now += CT_JUDGE_MS;
@@ -1186,7 +1221,7 @@ run_close(const struct script *script, int cut, unsigned int carried,
     expect_same_states(conn, t);
     ck_assert_int_eq(ct_conn_expiration(conn) - last_nic,
                      ct_conn_expiration(t) - last_twin);
-    ck_assert(!ct_conn_arm(conn, nicct));
+    ck_assert(!arm_conn(conn));
     drop_events();
 }
 
@@ -1264,14 +1299,14 @@ START_TEST(test_judged_once_each)
     s.in_port = u32_to_odp(8);
     ck_assert(IS_EST(tcp_to(nicct, &s)));
     expect_no_event();
-    ck_assert_int_eq(ct_conn_disarm(conn, nicct, now), CT_CLOSE_PENDING);
+    ck_assert_int_eq(disarm_conn(conn, now), CT_CLOSE_PENDING);
     now += CT_JUDGE_MS;
     ck_assert_int_eq(ct_conn_judge(conn, nicct, now), CT_CLOSE_DONE);
 
     /* Forged ones, before and after READY, and after a judgement. */
     conn = open_tcp(true, NULL);
     carry(0, 0x12345678);
-    ck_assert_int_eq(ct_conn_disarm(conn, nicct, now), CT_CLOSE_NONE);
+    ck_assert_int_eq(disarm_conn(conn, now), CT_CLOSE_NONE);
     for (int i = 0; i < 4; i++) {
         s = segment(0, TCP_RST | TCP_ACK, 0);
         s.seq += 100;
@@ -1324,7 +1359,7 @@ START_TEST(test_forged)
         carry(0, 0x12345678);
         carry(1, 0x92345678);
         if (when != ARMED) {
-            ct_conn_disarm(conn, nicct, now);
+            disarm_conn(conn, now);
         }
         if (when == HALF || when == LATER) {
             go(TO_NIC, dir, TCP_ACK, talker == dir ? 100 : 0);
@@ -1337,7 +1372,7 @@ START_TEST(test_forged)
         s.seq += o;
         tcp_to(nicct, &s);
         expect_states(conn, EST, EST);
-        ct_conn_disarm(conn, nicct, now);
+        disarm_conn(conn, now);
         for (int n = 0; n < 4; n++) {
             go(TO_NIC, dir ^ (n & 1), TCP_ACK,
                talker == (dir ^ (n & 1)) ? 100 : 0);
@@ -1347,8 +1382,146 @@ START_TEST(test_forged)
         expect_states(conn, EST, EST);
         expect_strict();
         drop_events();
-        ck_assert(ct_conn_arm(conn, nicct));
+        ck_assert(arm_conn(conn));
     }
+}
+END_TEST
+
+/* A connection, armed, of which the NIC carried 'n' bytes in each
+ * direction. */
+static struct conn *
+open_idle(uint32_t n)
+{
+    struct conn *conn = open_tcp(true, NULL);
+
+    for (int dir = 0; n && dir < 2; dir++) {
+        carry(dir, n);
+    }
+    return conn;
+}
+
+/* Sends what looks like the next 'flags' of 'dir', if it were 'ofs' bytes
+ * further, and returns the state that it got. */
+static uint8_t
+forge(int dir, uint16_t flags, int32_t ofs)
+{
+    struct seg s = segment(dir, flags, 0);
+
+    snd[dir] -= !!(flags & TCP_FIN);
+    s.seq += ofs;
+    return tcp_to(nicct, &s);
+}
+
+static void
+expect_silence_means(struct conn *conn, enum ct_close close)
+{
+    now += CT_JUDGE_MS;
+    ck_assert_int_eq(ct_conn_judge(conn, nicct, now), close);
+    ck_assert(ct_tcp_is_established(conn) == (close == CT_CLOSE_NONE));
+    drop_events();
+}
+
+/* A FIN or RST that nobody sent, and nothing behind it.  What may be genuine
+ * is believed, what cannot be is not. */
+START_TEST(test_forged_on_idle)
+{
+    static const uint16_t kinds[] = {
+        TCP_FIN | TCP_ACK, TCP_RST, TCP_RST | TCP_ACK
+    };
+    static const uint32_t amounts[] = { 0, 1, 1000000, 0x20000000 };
+    static const int32_t far[] = { 0x40000000, -0x40000000, 0x7fffffff };
+
+    set_variant(_i);
+    for (size_t i = 0; i < ARRAY_SIZE(kinds) * ARRAY_SIZE(amounts) * 2; i++) {
+        uint16_t kind = kinds[i % ARRAY_SIZE(kinds)];
+        uint32_t n = amounts[i / ARRAY_SIZE(kinds) % ARRAY_SIZE(amounts)];
+        int dir = i / ARRAY_SIZE(kinds) / ARRAY_SIZE(amounts);
+        struct conn *conn;
+
+        for (size_t j = 0; j < ARRAY_SIZE(far); j++) {
+            /* While the NIC carries it. */
+            conn = open_idle(n);
+            ck_assert(IS_EST(forge(dir, kind, far[j])));
+            expect_event(CT_EVENT_CLOSING, NULL);
+            ck_assert_int_eq(disarm_conn(conn, now), CT_CLOSE_NONE);
+            expect_silence_means(conn, CT_CLOSE_NONE);
+
+            /* After that, and when it is handed over again at once. */
+            for (int rearm = 0; rearm < 2; rearm++) {
+                ck_assert(IS_INV(forge(dir, kind, far[j])));
+                expect_no_event();
+                expect_silence_means(conn, CT_CLOSE_NONE);
+                ck_assert(arm_conn(conn));
+                ck_assert_int_eq(disarm_conn(conn, now), CT_CLOSE_NONE);
+            }
+            ck_assert(arm_conn(conn));
+            ck_assert(IS_EST(forge(dir, kind, far[j])));
+            ck_assert_int_eq(disarm_conn(conn, now), CT_CLOSE_NONE);
+            go(TO_NIC, 0, TCP_ACK, 100);
+            go(TO_NIC, 1, TCP_ACK, 100);
+            expect_strict();
+            drop_events();
+
+            /* The counts were lost. */
+            conn = open_idle(n);
+            forge(dir, kind, far[j]);
+            ck_assert_int_eq(ct_conn_disarm(conn, nicct, NULL, now),
+                             CT_CLOSE_PENDING);
+            expect_silence_means(conn, CT_CLOSE_DONE);
+
+            /* OVS does not look at sequence numbers. */
+            conn = open_idle(n);
+            conntrack_set_tcp_seq_chk(nicct, false);
+            forge(dir, kind, far[j]);
+            ck_assert_int_eq(disarm_conn(conn, now), CT_CLOSE_PENDING);
+            expect_silence_means(conn, CT_CLOSE_DONE);
+            conntrack_set_tcp_seq_chk(nicct, true);
+        }
+
+        /* A genuine one; together with a forged one of the same kind. */
+        for (int j = 0; j < 3; j++) {
+            conn = open_idle(n);
+            if (j == 1 && kind & TCP_RST) {
+                ck_assert(IS_EST(forge(dir, kind, far[0])));
+            }
+            ck_assert(IS_EST(forge(dir, kind, 0)));
+            if (j == 2 && kind & TCP_RST) {
+                ck_assert(IS_EST(forge(dir, kind, far[0])));
+            }
+            ck_assert_int_eq(disarm_conn(conn, now), CT_CLOSE_PENDING);
+            expect_silence_means(conn, CT_CLOSE_DONE);
+
+            conn = open_idle(n);
+            ck_assert_int_eq(disarm_conn(conn, now), CT_CLOSE_NONE);
+            ck_assert(IS_EST(forge(dir, kind, 0)));
+            expect_silence_means(conn, CT_CLOSE_DONE);
+        }
+    }
+
+    /* As exact as OVS if there was no payload since it was handed over; a FIN
+     * with payload counts. */
+    for (int32_t ofs = -3; ofs <= 3; ofs++) {
+        bool exact = ofs >= -1 && ofs <= 1;
+        struct conn *conn = open_idle(0);
+
+        go(TO_NIC, 1, TCP_ACK, 0);
+        forge(1, TCP_RST, ofs);
+        ck_assert_int_eq(disarm_conn(conn, now),
+                         exact ? CT_CLOSE_PENDING : CT_CLOSE_NONE);
+        expect_silence_means(conn, exact ? CT_CLOSE_DONE : CT_CLOSE_NONE);
+
+        conn = open_idle(0);
+        disarm_conn(conn, now);
+        ck_assert(exact ? IS_EST(forge(1, TCP_RST, ofs))
+                  : IS_INV(forge(1, TCP_RST, ofs)));
+        expect_silence_means(conn, exact ? CT_CLOSE_DONE : CT_CLOSE_NONE);
+    }
+    struct conn *conn = open_idle(0);
+    go(TO_NIC, 0, TCP_FIN | TCP_ACK, 1000);
+    forge(0, TCP_RST, 0);
+    ck_assert_int_eq(disarm_conn(conn, now), CT_CLOSE_PENDING);
+    expect_silence_means(conn, CT_CLOSE_DONE);
+    expect_states(conn, CT_DPIF_TCPS_TIME_WAIT, CT_DPIF_TCPS_TIME_WAIT);
 }
 END_TEST
 
@@ -1365,8 +1538,8 @@ START_TEST(test_judging)
     snd[0]--;
     ck_assert(IS_EST(tcp_to(nicct, &fin)));
     expect_event(CT_EVENT_CLOSING, NULL);
-    ck_assert_int_eq(ct_conn_disarm(conn, nicct, now), CT_CLOSE_PENDING);
-    ck_assert(!ct_conn_arm(conn, nicct));
+    ck_assert_int_eq(disarm_conn(conn, now), CT_CLOSE_PENDING);
+    ck_assert(!arm_conn(conn));
     now += 100;
     ck_assert_int_eq(ct_conn_judge(conn, nicct, now), CT_CLOSE_PENDING);
     go(TO_NIC, 0, TCP_ACK, 100);
@@ -1377,9 +1550,9 @@ START_TEST(test_judging)
 
     /* A FIN that appears when nothing is known after disarming waits its own
      * time. */
-    ck_assert(ct_conn_arm(conn, nicct));
+    ck_assert(arm_conn(conn));
     carry(0, 0x20000000);
-    ck_assert_int_eq(ct_conn_disarm(conn, nicct, now), CT_CLOSE_NONE);
+    ck_assert_int_eq(disarm_conn(conn, now), CT_CLOSE_NONE);
     now += CT_JUDGE_MS - 10;
     go(TO_NIC, 0, TCP_ACK | TCP_FIN, 0);
     expect_event(CT_EVENT_CLOSING, NULL);
@@ -1418,9 +1591,9 @@ START_TEST(test_judging_rules)
         if (before) {
             go(TO_NIC, 1, TCP_ACK, 0);
             expect_states(conn, EST, EST);
-            ck_assert_int_eq(ct_conn_disarm(conn, nicct, now), CT_CLOSE_DONE);
+            ck_assert_int_eq(disarm_conn(conn, now), CT_CLOSE_DONE);
         } else {
-            ck_assert_int_eq(ct_conn_disarm(conn, nicct, now),
+            ck_assert_int_eq(disarm_conn(conn, now),
                              CT_CLOSE_PENDING);
             go(TO_NIC, 1, TCP_ACK, 0);
         }
@@ -1433,7 +1606,7 @@ START_TEST(test_judging_rules)
     conn = open_tcp(true, NULL);
     go(TO_NIC, 0, TCP_FIN | TCP_ACK, 0);
     go(TO_NIC, 1, TCP_FIN | TCP_ACK, 0);
-    ck_assert_int_eq(ct_conn_disarm(conn, nicct, now), CT_CLOSE_PENDING);
+    ck_assert_int_eq(disarm_conn(conn, now), CT_CLOSE_PENDING);
     expect_states(conn, FW2, EST);
     go(TO_NIC, 0, TCP_ACK, 0);
     expect_states(conn, FW2, FW2);
@@ -1453,13 +1626,13 @@ START_TEST(test_judging_rules)
         snd[0] -= !!(kind & TCP_FIN);
         ck_assert(IS_EST(tcp_to(nicct, &s)));
         if (!before) {
-            ck_assert_int_eq(ct_conn_disarm(conn, nicct, now),
+            ck_assert_int_eq(disarm_conn(conn, now),
                              CT_CLOSE_PENDING);
         }
         carry(0, 100);
         go(TO_NIC, !own, TCP_ACK, 100);
         if (before) {
-            ck_assert_int_eq(ct_conn_disarm(conn, nicct, now), CT_CLOSE_NONE);
+            ck_assert_int_eq(disarm_conn(conn, now), CT_CLOSE_NONE);
         }
         now += CT_JUDGE_MS;
         ck_assert_int_eq(ct_conn_judge(conn, nicct, now), CT_CLOSE_NONE);
@@ -1481,7 +1654,7 @@ START_TEST(test_judge_never_resurrects)
     s = segment(1, TCP_ACK, 0);
     tcp_to(nicct, &s);
     force = false;
-    ct_conn_disarm(conn, nicct, now);
+    disarm_conn(conn, now);
     ct_conn_judge(conn, nicct, now + CT_JUDGE_MS);
     ck_assert_int_eq(ct_conn_expiration(conn), 0);
     drop_events();
@@ -1639,6 +1812,8 @@ pass_one(int dir, int carried, int loss)
         ck_assert_msg(IS_INV(b) || a == b,
                       "stricter: dir %d seq %u len %d ack %u: %#x, not %#x",
                       s.dir, s.seq, s.len, s.ack, a, b);
+    } else {
+        count_carried(dir, s.len);
     }
     if (!IS_INV(b) && (int) random_range(100) >= loss) {
         receive(&s);
@@ -1740,11 +1915,11 @@ random_exchange(uint32_t seed)
     for (int round = 0; round < 3; round++) {
         int loss = random_range(3) ? random_range(20) : 0;
 
-        ck_assert(ct_conn_arm(conns[0], nicct));
+        ck_assert(arm_conn(conns[0]));
         exchange(random_range(600),
                  probabilities[random_range(ARRAY_SIZE(probabilities))],
                  loss);
-        ck_assert_int_eq(ct_conn_disarm(conns[0], nicct, now),
+        ck_assert_int_eq(disarm_conn(conns[0], now),
                          CT_CLOSE_NONE);
         exchange(random_range(random_range(2) ? 20 : 300), 0, loss);
         if (random_range(2)) {
@@ -1755,7 +1930,7 @@ random_exchange(uint32_t seed)
 
     /* Close, while armed or not. */
     if (random_range(3)) {
-        ck_assert(ct_conn_arm(conns[0], nicct));
+        ck_assert(arm_conn(conns[0]));
         exchange(random_range(200), 95, 0);
     }
     for (int i = 0; i < 2; i++) {
@@ -1772,7 +1947,7 @@ random_exchange(uint32_t seed)
         s.ack = seq_of(&ep[!first], ep[first].rcv);
         twin_valid &= both_accept(&s);
         now++;
-        ct_conn_disarm(conns[0], nicct, now);
+        disarm_conn(conns[0], now);
         s = segment(!first, F, 0);
         twin_valid &= both_accept(&s);
         now++;
@@ -1782,7 +1957,7 @@ random_exchange(uint32_t seed)
         struct seg s = { .dir = first, .flags = TCP_RST,
                          .seq = seq_of(&ep[first], ep[first].nxt) };
         twin_valid &= both_accept(&s);
-        ct_conn_disarm(conns[0], nicct, now);
+        disarm_conn(conns[0], now);
     }
     now += CT_JUDGE_MS;
     ct_conn_judge(conns[0], nicct, now);
@@ -2137,7 +2312,7 @@ START_TEST(test_vlan)
         struct seg s;
 
         if (i) {
-            ck_assert(ct_conn_arm(conn, nicct));
+            ck_assert(arm_conn(conn));
         }
         for (size_t j = 0; j < ARRAY_SIZE(tags) * 2; j++) {
             int dir = j & 1;
@@ -2280,7 +2455,7 @@ START_TEST(test_zones)
 
     /* One is armed, the others stay strict. */
     zone = 1000;
-    ck_assert(ct_conn_arm(conns[1], nicct));
+    ck_assert(arm_conn(conns[1]));
     snd[0] += 0x30000000;
     for (int z = 0; z < 3; z++) {
         struct nic_counter c[2];
@@ -2309,8 +2484,8 @@ START_TEST(test_zones)
     ck_assert_int_eq(conntrack_flush_tuple(nicct, &dt, 2000), 0);
     ck_assert_uint_eq(expect_event(CT_EVENT_REMOVED, NULL), ids[2]);
     expect_no_event();
-    ck_assert(!ct_conn_arm(conns[2], nicct));
-    ck_assert(ct_conn_arm(conns[0], nicct));
+    ck_assert(!arm_conn(conns[2]));
+    ck_assert(arm_conn(conns[0]));
 }
 END_TEST
 
@@ -2486,14 +2661,14 @@ START_TEST(test_open)
         expect_event(CT_EVENT_READY, &event);
         if (event->ct == nicct) {
             expect_states(event->conn, EST, EST);
-            ck_assert(ct_conn_arm(event->conn, nicct));
+            ck_assert(arm_conn(event->conn));
             carry(0, 0x40000000);
             carry(1, 0x1000000);
-            ct_conn_disarm(event->conn, nicct, now);
+            disarm_conn(event->conn, now);
             go(TO_NIC, 1, TCP_ACK, 10);
             go(TO_NIC, 0, TCP_ACK, 10);
-            carry(0, -0x40000000);
-            carry(1, -0x1000000);
+            snd[0] -= 0x40000000;
+            snd[1] -= 0x1000000;
         }
         free(event);
     }
@@ -2572,12 +2747,12 @@ START_TEST(test_reuse)
             s.seq += 10000000;
             snd[0]--;
             ck_assert(IS_INV(tcp_to(nicct, &s)));
-            ct_conn_disarm(conn, nicct, now);
+            disarm_conn(conn, now);
             now += CT_JUDGE_MS;
             ck_assert_int_eq(ct_conn_judge(conn, nicct, now), CT_CLOSE_DONE);
             break;
         }
-        ck_assert(!ct_conn_arm(conn, nicct));
+        ck_assert(!arm_conn(conn));
 
         snd[0] += 10000000;
         snd[1] += 20000000;
@@ -2639,7 +2814,7 @@ START_TEST(test_limits)
     }
 
     /* But one that gives way to a successor goes although that is refused. */
-    ct_conn_disarm(conn, nicct, now);
+    disarm_conn(conn, now);
     go(TO_NIC, 0, F, 0);
     go(TO_NIC, 1, F, 0);
     go(TO_NIC, 0, A, 0);
@@ -2725,7 +2900,7 @@ START_TEST(test_timeout_policy)
                 go(TO_BOTH, 1, A, 0);
             }
         }
-        ct_conn_disarm(conn, nicct, now);
+        disarm_conn(conn, now);
         now += CT_JUDGE_MS;
         ck_assert_int_eq(ct_conn_judge(conn, nicct, now), CT_CLOSE_DONE);
         expect_same_states(conn, t);
@@ -2741,9 +2916,9 @@ START_TEST(test_arm_expired)
     struct conn *conn = open_tcp(false, NULL);
 
     atomic_store_relaxed(&conn->expiration, time_msec());
-    ck_assert(!ct_conn_arm(conn, nicct));
+    ck_assert(!arm_conn(conn));
     atomic_store_relaxed(&conn->expiration, time_msec() + 10000);
-    ck_assert(ct_conn_arm(conn, nicct));
+    ck_assert(arm_conn(conn));
 }
 END_TEST
 
@@ -2759,8 +2934,8 @@ START_TEST(test_ready_and_closing)
 
         /* Armed again before any packet came: the next one in software is
          * that which closes. */
-        ct_conn_disarm(conn, nicct, now);
-        ck_assert(ct_conn_arm(conn, nicct));
+        disarm_conn(conn, now);
+        ck_assert(arm_conn(conn));
         go(TO_NIC, 1, kind ? F : TCP_RST, 0);
         expect_event(CT_EVENT_CLOSING, NULL);
         expect_no_event();
@@ -2772,7 +2947,7 @@ START_TEST(test_ready_and_closing)
         s.in_port = u32_to_odp(7);
         ck_assert(IS_EST(tcp_to(nicct, &s)));
         expect_no_event();
-        ck_assert_int_eq(ct_conn_disarm(conn, nicct, now), CT_CLOSE_PENDING);
+        ck_assert_int_eq(disarm_conn(conn, now), CT_CLOSE_PENDING);
         s = segment(0, TCP_ACK, 0);
         s.ack -= kind;
         s.in_port = u32_to_odp(8);
@@ -2797,7 +2972,7 @@ START_TEST(test_closing_again)
 
         carry(0, 1000000);
         carry(1, 1000000);
-        ct_conn_disarm(conn, nicct, now);
+        disarm_conn(conn, now);
         if (i % N_WAYS == JUDGE) {
             go(TO_NIC, 0, TCP_ACK, 1);
             go(TO_NIC, 1, TCP_ACK, 1);
@@ -2856,12 +3031,12 @@ START_TEST(test_fin_and_rst)
         tcp_to(twin, &s);
         ck_assert(IS_EST(tcp_to(nicct, &s)));
         if (early) {
-            ct_conn_disarm(conn, nicct, now);
+            disarm_conn(conn, now);
         }
         if (acked) {
             go(TO_BOTH, 0, TCP_ACK, 0);
         }
-        ct_conn_disarm(conn, nicct, now);
+        disarm_conn(conn, now);
         now += CT_JUDGE_MS;
         ck_assert_int_eq(ct_conn_judge(conn, nicct, now), CT_CLOSE_DONE);
         if (acked) {
@@ -2890,7 +3065,7 @@ START_TEST(test_judge_clock)
     struct conn *conn = open_tcp(true, NULL);
 
     go(TO_NIC, 1, TCP_RST, 0);
-    ct_conn_disarm(conn, nicct, now - 10);
+    disarm_conn(conn, now - 10);
     ck_assert_int_eq(ct_conn_judge(conn, nicct, now - 5), CT_CLOSE_PENDING);
     ck_assert_int_eq(ct_conn_judge(conn, nicct, now + CT_JUDGE_MS - 1),
                      CT_CLOSE_PENDING);
@@ -2951,7 +3126,7 @@ lazy_step(int n_events)
             lazy.withdraw = 1 + random_range(4);
         } else if (!--lazy.withdraw) {
             lazy.armed = false;
-            switch (ct_conn_disarm(lazy.conn, nicct, now)) {
+            switch (disarm_conn(lazy.conn, now)) {
             case CT_CLOSE_NONE:
                 lazy.closing = false;
                 break;
@@ -2965,7 +3140,7 @@ lazy_step(int n_events)
         }
     } else if (!lazy.armed && lazy.able && !lazy.closing && !lazy.judging
                && random_range(2)) {
-        lazy.armed = ct_conn_arm(lazy.conn, nicct);
+        lazy.armed = arm_conn(lazy.conn);
     }
 }
 
@@ -3213,8 +3388,8 @@ START_TEST(test_threads)
             long long int ms = time_msec();
 
             switch (random_range(6)) {
-            case 0: ct_conn_arm(conn, nicct); break;
-            case 1: ct_conn_disarm(conn, nicct, ms); break;
+            case 0: arm_conn(conn); break;
+            case 1: disarm_conn(conn, ms); break;
             case 2: ct_conn_judge(conn, nicct, ms); break;
             case 3: ct_conn_judge(conn, nicct, ms + CT_JUDGE_MS); break;
             case 4: ct_conn_extend(conn, nicct, ms, ms); break;
@@ -3275,6 +3450,7 @@ main(int argc OVS_UNUSED, char *argv[])
     tcase_add_loop_test(tc, test_closing_event, 0, N_VARIANTS);
     tcase_add_test(tc, test_judged_once_each);
     tcase_add_loop_test(tc, test_forged, 0, N_VARIANTS);
+    tcase_add_loop_test(tc, test_forged_on_idle, 0, N_VARIANTS);
     tcase_add_loop_test(tc, test_judging, 0, N_VARIANTS);
     tcase_add_loop_test(tc, test_judging_rules, 0, N_VARIANTS);
     tcase_add_test(tc, test_judge_never_resurrects);

@@ -43,6 +43,7 @@ case_arm(struct conn *conn, struct conntrack *ct_ OVS_UNUSED)
 
 static enum ct_close
 case_disarm(struct conn *conn, struct conntrack *ct_ OVS_UNUSED,
+            const struct nic_counter carried[2] OVS_UNUSED,
             long long int now OVS_UNUSED)
 {
     ((struct case_conn *) conn)->armed = false;

@@ -66,6 +66,7 @@ fake_arm(struct conn *conn, struct conntrack *ct OVS_UNUSED)
 
 static enum ct_close
 fake_disarm(struct conn *conn, struct conntrack *ct OVS_UNUSED,
+            const struct nic_counter carried[2] OVS_UNUSED,
             long long int now_ms OVS_UNUSED)
 {
     bool closing;

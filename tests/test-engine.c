@@ -148,6 +148,7 @@ sim_arm(struct conn *conn_, struct conntrack *ct OVS_UNUSED)
 
 static enum ct_close
 sim_disarm(struct conn *conn_, struct conntrack *ct OVS_UNUSED,
+           const struct nic_counter carried[2] OVS_UNUSED,
            long long int now_ms OVS_UNUSED)
 {
     struct sim_conn *conn = sim_conn_cast(conn_);
