@@ -711,7 +711,7 @@ class Generator:
             return []
         kinds = ["fail-add", "full", "fail-del", "hold", "flush", "port",
                  "revalidate"]
-        if self.case.seed // DISRUPTIVE_GROUP % 4 == 3:
+        if self.disruptive:
             kinds += ["reset", "off", "mode"] * 2
         kind = rng.choice(kinds)
         self.uses("event " + kind)
@@ -771,6 +771,11 @@ class Generator:
     removed_port = None
     # Whether conntrack was flushed.
     flushed = False
+
+    @property
+    def disruptive(self):
+        """Whether there may be events that concern all cases."""
+        return self.case.seed // DISRUPTIVE_GROUP % 4 == 3
 
     def flush_events(self, phase):
         self.flushed = True
@@ -1258,6 +1263,13 @@ class TcpScript(ConnScript):
         for d in (0, 1):
             if conn.lost[d] and rng.random() < .7 and not self.closed:
                 ops += conn.repair(d)
+        if (phase == JUDGE_PHASE and phase > self.start and not self.closed
+                and self.may_forge() and not g.disruptive
+                and g.chance(.1, "forged close, then silence")):
+            # A NIC that is reset takes its counts with it, and then silence
+            # is all there is to go by.
+            ops += self.exchange(0)
+            ops.append(self.forged(rng.randrange(2), permit=5))
         return ops
 
     def close(self):
