@@ -5,7 +5,7 @@
 # what it did.
 #
 # The fixed scenarios, and then random scripts of many connections each, until
-# TWIN_CASES different connections (default: 4000) have passed.  TWIN_SEED is
+# TWIN_CASES different connections (default: 10000) have passed.  TWIN_SEED is
 # the first seed.  With TWIN_COUNT it is so many scripts, 0 for none.  With
 # TWIN_SECONDS random scripts go on for so long instead, with new seeds.
 # TWIN_JOBS processes (default: one for each processor) share them.
@@ -20,7 +20,7 @@ elif test "${TWIN_COUNT-}" = 0; then
 elif test -n "${TWIN_COUNT-}"; then
     set -- --seed "${TWIN_SEED-1}" --count "$TWIN_COUNT" --fixed yes
 else
-    set -- --seed "${TWIN_SEED-1}" --cases "${TWIN_CASES-4000}" --fixed yes
+    set -- --seed "${TWIN_SEED-1}" --cases "${TWIN_CASES-10000}" --fixed yes
 fi
 if test "${TWIN_SELF_CHECK-no}" = yes; then
     set -- "$@" --self-check
