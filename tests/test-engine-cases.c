@@ -20,6 +20,10 @@ struct case_conn {
     bool armed;
     long long int expiration_ms;
     long long int timeout_ms;
+
+    /* What it was told when it was disarmed last. */
+    bool counted;
+    struct nic_counter carried[2];
 };
 
 static struct engine *engine;
@@ -42,11 +46,17 @@ case_arm(struct conn *conn, struct conntrack *ct_ OVS_UNUSED)
 }
 
 static enum ct_close
-case_disarm(struct conn *conn, struct conntrack *ct_ OVS_UNUSED,
-            const struct nic_counter carried[2] OVS_UNUSED,
+case_disarm(struct conn *conn_, struct conntrack *ct_ OVS_UNUSED,
+            const struct nic_counter carried[2],
             long long int now OVS_UNUSED)
 {
-    ((struct case_conn *) conn)->armed = false;
+    struct case_conn *conn = (struct case_conn *) conn_;
+
+    conn->armed = false;
+    conn->counted = carried != NULL;
+    for (int dir = 0; carried && dir < 2; dir++) {
+        conn->carried[dir] = carried[dir];
+    }
     return CT_CLOSE_NONE;
 }
 
@@ -543,6 +553,64 @@ START_TEST(test_shortest_timeout)
 }
 END_TEST
 
+/* Flushes what is offloaded.  Fails unless connection 0 was disarmed and told
+ * that 'orig' and 'reply' packets were carried, or, if 'orig' is negative, that
+ * nobody knows. */
+static void
+flush_and_check(int orig, int reply)
+{
+    uint64_t n_disarmed = engine->n_disarmed;
+
+    engine_flush(engine, now_ms);
+    step(1000);
+    ck_assert_uint_gt(engine->n_disarmed, n_disarmed);
+    ck_assert_int_eq(conns[0].counted, orig >= 0);
+    if (conns[0].counted) {
+        ck_assert_uint_eq(conns[0].carried[0].packets, orig);
+        ck_assert_uint_eq(conns[0].carried[1].packets, reply);
+        ck_assert(!conns[0].carried[0].bytes == !orig);
+        ck_assert(!conns[0].carried[1].bytes == !reply);
+    }
+    ck_assert_int_eq(reason(0, 0), REASON_NONE);
+}
+
+/* When a connection is disarmed it is told what was carried since it was
+ * armed, by whatever rules. */
+START_TEST(test_carried_since_armed)
+{
+    start(_i);
+    put_pipeline(1, 2);
+    new_conn(0, 1, 2, 600000);
+    step(1000);
+    flush_and_check(0, 0);
+    ck_assert(receive(0, false, 1, 0) && receive(0, false, 1, 0)
+              && receive(0, true, 2, 0));
+    flush_and_check(2, 1);
+    flush_and_check(0, 0);
+
+    /* The rules are replaced meanwhile: out of port 1, and back. */
+    ck_assert(receive(0, false, 1, 0));
+    engine_test_put_output(engine, 1, u32_to_odp(1));
+    step(1000);
+    ck_assert(receive(0, false, 1, 0));
+    engine_test_put_output(engine, 1, u32_to_odp(2));
+    step(1000);
+    ck_assert(receive(0, false, 1, 0) && receive(0, true, 2, 0));
+    ck_assert(conns[0].armed);
+    flush_and_check(3, 1);
+
+    /* The NIC loses what it did not tell. */
+    ck_assert(receive(0, false, 1, 0));
+    nic_emu_reset(nics[0]);
+    step(1000);
+    ck_assert(receive(0, false, 1, 0));
+    flush_and_check(-1, -1);
+    ck_assert(receive(0, true, 2, 0));
+    flush_and_check(0, 1);
+    finish();
+}
+END_TEST
+
 /* Fewer connections are allowed than there are: some go, those that stay are
  * not touched. */
 START_TEST(test_lower_max_conns)
@@ -792,6 +860,7 @@ main(int argc, char *argv[])
     tcase_add_test(tcase, test_successor_slot);
     tcase_add_loop_test(tcase, test_short_timeout, 0, 2);
     tcase_add_loop_test(tcase, test_shortest_timeout, 0, 2);
+    tcase_add_loop_test(tcase, test_carried_since_armed, 0, 2);
     tcase_add_loop_test(tcase, test_lower_max_conns, 0, 2);
     tcase_add_loop_test(tcase, test_two_nics, 0, 2);
     tcase_add_loop_test(tcase, test_refused_rule, 0, 2);
