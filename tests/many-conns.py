@@ -8,8 +8,13 @@ usage: many-conns.py CTL UPLINK VPORTS CONNS open|more
 Receives packets through the unixctl socket CTL of ovs-vswitchd: for each of
 the vports v1 to vVPORTS CONNS / VPORTS connections, rounded up, from the
 machine behind it to one that is behind the port UPLINK.  "open" sends the
-handshake, "more" one packet each way: what has been learned in between makes
-new megaflows.
+handshakes, "more" a packet each way of one connection of each vport: it makes
+megaflows again that Open vSwitch removed meanwhile.
+
+A dummy port drops what it receives while 100 packets wait there, without
+counting it, and the main thread takes one packet from a port in each turn of
+its loop, however long that lasts.  So the next packets are not sent before the
+main thread has taken the last ones.  It is an error if it does not take all.
 """
 
 import json
@@ -19,8 +24,17 @@ import sys
 
 PEER = bytes.fromhex('505400000901'), bytes((10, 1, 9, 1))
 
-# As many wait at a port at once.
-BATCH = 32
+# At most so many packets wait at a port at a time.
+MAX_WAITING = 64
+
+# Handshakes of a vport that are under way at a time.  The main thread takes
+# a packet of each of them in turn from the uplink, and must be done before the
+# first one expires, after 30 s.
+MAX_OPENING = 4
+
+# A turn of the main loop takes a packet from each port where some wait, so
+# packets are lost if so many turns take none.
+MAX_IDLE_TURNS = 100
 
 SYN, ACK = 2, 16
 
@@ -47,15 +61,25 @@ def frame(src, dst, sport, dport, flags, seq, ack):
             + tcp[:16] + checksum(pseudo + tcp) + tcp[18:]).hex()
 
 
+def to_peer(n, port, flags, seq, ack):
+    return frame(machine(n), PEER, port, 80, flags, seq, ack)
+
+
+def from_peer(n, port, flags, seq, ack):
+    return frame(PEER, machine(n), 80, port, flags, seq, ack)
+
+
 class Control:
     def __init__(self, path):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.connect(path)
         self.text = ''
 
-    def call(self, method, *params):
+    def request(self, method, *params):
         request = {'id': 0, 'method': method, 'params': params}
         self.sock.sendall(json.dumps(request).encode())
+
+    def reply(self):
         while True:
             try:
                 reply, end = json.JSONDecoder().raw_decode(self.text)
@@ -68,47 +92,79 @@ class Control:
         self.text = self.text[end:].lstrip()
         if reply['error']:
             sys.exit(reply['error'])
+        return reply['result']
+
+    def call(self, method, *params):
+        self.request(method, *params)
+        return self.reply()
 
 
 class Switch:
     def __init__(self, path):
-        self.first, self.second = Control(path), Control(path)
-        self.first.call('version')
+        self.control = Control(path)
+        self.n_received = self.count()
 
-    def main_loop(self, n):
-        """Waits until the main thread went 'n' times through its loop.  In
-        each turn it serves the first connection before the second one."""
-        for _ in range(n):
-            self.second.call('version')
-            self.first.call('version')
+    def count(self):
+        """What the main thread has taken from all ports, a packet at a time.
+        It answers after it has forwarded them."""
+        return int(self.control.call('coverage/read-counter',
+                                     'netdev_received'))
 
-    def receive(self, port, frames):
-        for i in range(0, len(frames), BATCH):
-            batch = frames[i:i + BATCH]
-            self.first.call('netdev-dummy/receive', port, *batch)
-            # A turn takes one packet from a port.
-            self.main_loop(len(batch) + 1)
+    def wait(self):
+        """Waits until the main thread has taken everything."""
+        last, turns = self.count(), 0
+        while last < self.n_received:
+            now = self.count()
+            turns = turns + 1 if now == last else 0
+            if turns == MAX_IDLE_TURNS:
+                sys.exit('%d packets were lost' % (self.n_received - now))
+            last = now
+        if last > self.n_received:
+            sys.exit('%d packets are not ours' % (last - self.n_received))
+
+    def receive(self, frames):
+        """Receives 'frames', a list for each port, and forwards them."""
+        while frames:
+            for port, waiting in frames.items():
+                self.control.request('netdev-dummy/receive', port,
+                                     *waiting[:MAX_WAITING])
+                self.n_received += len(waiting[:MAX_WAITING])
+            for _ in frames:
+                self.control.reply()
+            self.wait()
+            frames = {port: waiting[MAX_WAITING:]
+                      for port, waiting in frames.items()
+                      if len(waiting) > MAX_WAITING}
 
 
 def main(path, uplink, n_vports, n_conns, what):
     switch = Switch(path)
-    n_vports, n_conns = int(n_vports), int(n_conns)
-    ports = range(1000, 1000 + (n_conns + n_vports - 1) // n_vports)
+    vports = range(1, int(n_vports) + 1)
+    first, last = 1000, 1000 - -int(n_conns) // int(n_vports)
 
     # The place of the peer is learned first, or everything is flooded.
-    switch.receive(uplink, [frame(PEER, (b'\xff' * 6, PEER[1]), 1, 1, ACK, 0,
-                                  0)])
-    for n in range(1, n_vports + 1):
-        vm = machine(n)
+    switch.receive({uplink: [frame(PEER, (b'\xff' * 6, PEER[1]), 1, 1, ACK, 0,
+                                   0)]})
+    if what == 'more':
+        last = first + 1
+    for begin in range(first, last, MAX_OPENING):
+        ports = range(begin, min(begin + MAX_OPENING, last))
+
+        def vms(*args):
+            switch.receive({'v%d' % n: [to_peer(n, port, *args)
+                                        for port in ports] for n in vports})
+
+        def peer(*args):
+            switch.receive({uplink: [from_peer(n, port, *args)
+                                     for n in vports for port in ports]})
+
         if what == 'open':
-            switch.receive('v%d' % n, [frame(vm, PEER, port, 80, SYN, 1, 0)
-                                       for port in ports])
-            switch.receive(uplink, [frame(PEER, vm, 80, port, SYN | ACK, 1, 2)
-                                    for port in ports])
-        switch.receive('v%d' % n, [frame(vm, PEER, port, 80, ACK, 2, 2)
-                                   for port in ports])
-        switch.receive(uplink, [frame(PEER, vm, 80, port, ACK, 2, 2)
-                                for port in ports])
+            vms(SYN, 1, 0)
+            peer(SYN | ACK, 1, 2)
+            vms(ACK, 2, 2)
+        else:
+            vms(ACK, 2, 2)
+            peer(ACK, 2, 2)
 
 
 main(*sys.argv[1:])
