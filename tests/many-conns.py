@@ -23,14 +23,13 @@ import struct
 import sys
 
 PEER = bytes.fromhex('505400000901'), bytes((10, 1, 9, 1))
+# Not a multicast address: those are taken from one uplink of a bond only.
+NOBODY = bytes.fromhex('505400000902'), bytes((10, 1, 9, 2))
 
-# At most so many packets wait at a port at a time.
+# At most so many packets wait at a port at a time, and so many handshakes are
+# under way, each of another vport.  The main thread must get through with them
+# within the 30 s after which conntrack forgets a SYN.
 MAX_WAITING = 64
-
-# Handshakes of a vport that are under way at a time.  The main thread takes
-# a packet of each of them in turn from the uplink, and must be done before the
-# first one expires, after 30 s.
-MAX_OPENING = 4
 
 # A turn of the main loop takes a packet from each port where some wait, so
 # packets are lost if so many turns take none.
@@ -59,14 +58,6 @@ def frame(src, dst, sport, dport, flags, seq, ack):
     pseudo = src[1] + dst[1] + struct.pack('!HH', 6, len(tcp))
     return (dst[0] + src[0] + b'\x08\x00' + ip[:10] + checksum(ip) + ip[12:]
             + tcp[:16] + checksum(pseudo + tcp) + tcp[18:]).hex()
-
-
-def to_peer(n, port, flags, seq, ack):
-    return frame(machine(n), PEER, port, 80, flags, seq, ack)
-
-
-def from_peer(n, port, flags, seq, ack):
-    return frame(PEER, machine(n), 80, port, flags, seq, ack)
 
 
 class Control:
@@ -123,48 +114,44 @@ class Switch:
             sys.exit('%d packets are not ours' % (last - self.n_received))
 
     def receive(self, frames):
-        """Receives 'frames', a list for each port, and forwards them."""
-        while frames:
-            for port, waiting in frames.items():
-                self.control.request('netdev-dummy/receive', port,
-                                     *waiting[:MAX_WAITING])
-                self.n_received += len(waiting[:MAX_WAITING])
-            for _ in frames:
-                self.control.reply()
-            self.wait()
-            frames = {port: waiting[MAX_WAITING:]
-                      for port, waiting in frames.items()
-                      if len(waiting) > MAX_WAITING}
+        """Receives 'frames', a list of at most MAX_WAITING for each port, and
+        forwards them."""
+        for port, waiting in frames.items():
+            self.control.request('netdev-dummy/receive', port, *waiting)
+            self.n_received += len(waiting)
+        for _ in frames:
+            self.control.reply()
+        self.wait()
 
 
 def main(path, uplink, n_vports, n_conns, what):
     switch = Switch(path)
-    vports = range(1, int(n_vports) + 1)
-    first, last = 1000, 1000 - -int(n_conns) // int(n_vports)
+    n_vports, n_conns = int(n_vports), int(n_conns)
+    vports = range(1, n_vports + 1)
+    ports = range(1000, 1000 + (n_conns + n_vports - 1) // n_vports)
 
     # The place of the peer is learned first, or everything is flooded.
-    switch.receive({uplink: [frame(PEER, (b'\xff' * 6, PEER[1]), 1, 1, ACK, 0,
-                                   0)]})
+    switch.receive({uplink: [frame(PEER, NOBODY, 1, 1, ACK, 0, 0)]})
     if what == 'more':
-        last = first + 1
-    for begin in range(first, last, MAX_OPENING):
-        ports = range(begin, min(begin + MAX_OPENING, last))
+        ports = ports[:1]
+    for port in ports:
+        for begin in range(0, n_vports, MAX_WAITING):
+            vms = vports[begin:begin + MAX_WAITING]
 
-        def vms(*args):
-            switch.receive({'v%d' % n: [to_peer(n, port, *args)
-                                        for port in ports] for n in vports})
+            def to_peer(*args):
+                switch.receive({'v%d' % n: [frame(machine(n), PEER, port, 80,
+                                                  *args)] for n in vms})
 
-        def peer(*args):
-            switch.receive({uplink: [from_peer(n, port, *args)
-                                     for n in vports for port in ports]})
+            def from_peer(*args):
+                switch.receive({uplink: [frame(PEER, machine(n), 80, port,
+                                               *args) for n in vms]})
 
-        if what == 'open':
-            vms(SYN, 1, 0)
-            peer(SYN | ACK, 1, 2)
-            vms(ACK, 2, 2)
-        else:
-            vms(ACK, 2, 2)
-            peer(ACK, 2, 2)
+            if what == 'open':
+                to_peer(SYN, 1, 0)
+                from_peer(SYN | ACK, 1, 2)
+            else:
+                from_peer(ACK, 2, 2)
+            to_peer(ACK, 2, 2)
 
 
 main(*sys.argv[1:])
