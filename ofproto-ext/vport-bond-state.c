@@ -47,6 +47,7 @@ get_vport_state(const struct vport_bond_vport *vport,
         .n_moves = vport->n_moves,
         .last_move_ms = vport->last_move_ms,
         .duration_usec = outcome->duration_usec,
+        .done_usec = outcome->done_usec,
         .announced = outcome->announced,
         .n_macs = outcome->n_macs,
     };
