@@ -245,6 +245,19 @@ check-system: tests/system-testsuite $(autotest_programs)
 		AUTOTEST_PATH='$(autotest_path)' \
 		$(TESTSUITE_JOBS) $(SYSTEM_TESTSUITEFLAGS) $(TESTSUITEFLAGS)
 
+# Prints one table of what a cut link costs, for a bond with vports and for
+# stock's bonds, with few and many connections and megaflows.  The machine
+# should do nothing else.  FAILOVER_CUTS (5), FAILOVER_MEGAFLOWS (20000) and
+# FAILOVER_MAX_CONNS in the environment make it shorter.
+failover-report: tests/system-testsuite $(autotest_programs)
+	rm -rf tests/failover-report.d && mkdir tests/failover-report.d
+	$(MAKE) $(AM_MAKEFLAGS) check-system TESTSUITE_JOBS=-j1 \
+		SYSTEM_TESTSUITEFLAGS= TESTSUITEFLAGS='-k failover-report'; \
+	status=$$?; \
+	$(PYTHON3) $(srcdir)/tests/failover.py table \
+		tests/failover-report.d/*; \
+	exit $$status
+
 # OVS's own suites, with OVS's ovs-vswitchd and with ours.  They need all of
 # OVS to be built.  OVS_SUITES_FLAGS goes to tests/ovs-suites.py.
 OVS_SUITES_FLAGS =
@@ -262,6 +275,6 @@ check-ovs-system: all
 clean-local:
 	rm -rf tests/testsuite.dir tests/testsuite.log \
 		tests/system-testsuite.dir tests/system-testsuite.log \
-		tests/ovs-suites.dir mutants
+		tests/failover-report.d tests/ovs-suites.dir mutants
 .PHONY: check-autotest check-long check-mutants check-ovs check-ovs-system \
-	check-system check-unit mutants
+	check-system check-unit failover-report mutants

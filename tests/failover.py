@@ -9,23 +9,37 @@ the while.  After a third of SECONDS cuts: CUT is "down", to set the device FAR
 in namespace NET down, "flap", to set it down and up 20 times at random in the
 second third, or "command", to run COMMAND.  Prints one line:
 
-    lost VM-TO-PEER PEER-TO-VM first MS tcp ok|broken
+    lost VM-TO-PEER PEER-TO-VM first MS cut USEC tcp ok|broken
 
 MS is the time from just before the cut until the first packet from VM arrived
-through the device SURVIVOR in NET, "-" if none did.  The TCP connection is
-"ok" if all that was said came back after the end, in order.
+through the device SURVIVOR in NET, "-" if none did; USEC is when that cut was,
+on the clock of OVS's time_usec().  The TCP connection is "ok" if all that was
+said came back after the end, in order.
 
 failover.py flood VM DEVICE N
 
 Sends N frames with different source addresses out of DEVICE in VM: each makes
 a megaflow of its own where NORMAL forwards.
+
+failover.py updates USEC < JSON
+
+Prints, of what "vport-bond/show --json" prints, the number of vports that have
+moved since USEC, and how many microseconds after it the last one led
+elsewhere.
+
+failover.py table FILE...
+
+Prints what reports wrote into FILEs (system-vport-bond.at) as one table, with
+the medians, and for each variant the largest one over the smallest one.
 """
 
 import ctypes
 import fcntl
+import json
 import os
 import random
 import socket
+import statistics
 import struct
 import subprocess
 import sys
@@ -215,7 +229,8 @@ def run(vm, peer, net, far, survivor, rate, seconds, cut, *command):
     lost = [total - len(receiver.seen) for receiver in receivers]
     first = watcher.first
     print('lost', lost[1], lost[0], 'first',
-          '-' if first is None else '%.1f' % (first * 1000),
+          '-' if first is None else '%.2f' % (first * 1000),
+          'cut', '-' if watcher.cut is None else int(watcher.cut * 1e6),
           'tcp', 'ok' if talker.ok else 'broken')
 
 
@@ -231,6 +246,91 @@ def flood(vm, device, count):
             time.sleep(0.005)
 
 
+def updates(usec):
+    done = [vport['last-move-done-usec'] - int(usec)
+            for bond in json.load(sys.stdin)
+            for vport in bond['vports'] if vport['moves']]
+    done = [after for after in done if after >= 0]
+    print(len(done), max(done, default='-'))
+
+
+# A line of a report has these words, each followed by its values.
+WORDS = {'conns': 1, 'flooded': 1, 'megaflows': 1, 'lost': 2, 'first': 1,
+         'cut': 1, 'tcp': 1, 'updates': 2}
+
+
+def parse_line(line):
+    variant, *words = line.split()
+    values = {'variant': variant}
+    while words:
+        word = words.pop(0)
+        values[word] = [words.pop(0) for _ in range(WORDS[word])]
+    return values
+
+
+def median(values):
+    """The median of what is a number; None if nothing is."""
+    numbers = [float(value) for value in values if value != '-']
+    return statistics.median(numbers) if numbers else None
+
+
+def show(value, digits):
+    return '-' if value is None else '%.*f' % (digits, value)
+
+
+def ratio(values):
+    values = [value for value in values if value]
+    return '%.2f' % (max(values) / min(values)) if values else '-'
+
+
+def table(*files):
+    cells = {}
+    for name in files:
+        with open(name) as lines:
+            for line in lines:
+                cut = parse_line(line)
+                key = (int(cut['conns'][0]), int(cut['flooded'][0]),
+                       cut['variant'])
+                cells.setdefault(key, []).append(cut)
+
+    row = '%-22s %11s %9s %5s %27s %11s %10s %7s %12s'
+    print(row % ('variant', 'connections', 'megaflows', 'cuts',
+                 'first packet, ms', 'lost', 'tcp broken', 'vports',
+                 'last update'))
+    print(row % ('', '', '', '', 'median (least to most)', 'out / in', '',
+                 'moved', 'median us'))
+    rows = {}
+    last_cell = None
+    for key in sorted(cells):
+        cuts = cells[key]
+        variant = key[2]
+        if key[:2] != last_cell:
+            print()
+            last_cell = key[:2]
+        first = [cut['first'][0] for cut in cuts]
+        numbers = [float(ms) for ms in first if ms != '-']
+        last = median(cut['updates'][1] for cut in cuts)
+        rows.setdefault(variant, []).append((median(first), last))
+        print(row % (variant, key[0],
+                     show(median(cut['megaflows'][0] for cut in cuts), 0),
+                     len(cuts),
+                     '%s (%s to %s)' % (show(median(first), 2),
+                                        show(min(numbers, default=None), 2),
+                                        show(max(numbers, default=None), 2)),
+                     '%s / %s' % tuple(
+                         show(median(cut['lost'][i] for cut in cuts), 0)
+                         for i in range(2)),
+                     sum(cut['tcp'][0] != 'ok' for cut in cuts),
+                     show(median(cut['updates'][0] for cut in cuts), 0),
+                     show(last, 0)))
+    print()
+    for variant, medians in rows.items():
+        print('%s: largest over smallest median: first packet %s, last update '
+              '%s' % (variant, ratio([ms for ms, _ in medians]),
+                      ratio([usec for _, usec in medians])))
+
+
 if __name__ == '__main__':
     os.environ['LC_ALL'] = 'C'
-    {'run': run, 'flood': flood}[sys.argv[1]](*sys.argv[2:])
+    {'run': run, 'flood': flood, 'updates': updates,
+     'table': table}[sys.argv[1]](*sys.argv[2:])
