@@ -189,13 +189,14 @@ ct_tcp_arm(struct conn *conn)
 }
 
 /* Returns how many bytes of payload were at most in what 'carried' says that a
- * NIC carried of 'conn'.  L2 headers are left in: they vary, and it does not
- * matter. */
+ * NIC carried of 'conn': VLAN tags, options and padding are left in. */
 static uint64_t
 get_payload(const struct conn *conn, const struct nic_counter *carried)
 {
-    uint64_t headers = (conn->key.dl_type == htons(ETH_TYPE_IP)
-                        ? IP_HEADER_LEN : IPV6_HEADER_LEN) + TCP_HEADER_LEN;
+    uint64_t headers = (ETH_HEADER_LEN
+                        + (conn->key.dl_type == htons(ETH_TYPE_IP)
+                           ? IP_HEADER_LEN : IPV6_HEADER_LEN)
+                        + TCP_HEADER_LEN);
 
     headers *= carried->packets;
     return carried->bytes - MIN(carried->bytes, headers);
@@ -278,16 +279,25 @@ resync_conn_update(struct conntrack *ct, struct conn_tcp *conn,
     if (seg.flags & TCP_SYN) {
         if (tcp_resync_is_blind(r)
             && (is_established(conn) || tcp_resync_is_pending(r))) {
-            return update_copy(ct, conn, pkt, reply, now);
+            res = update_copy(ct, conn, pkt, reply, now);
+            if (res == CT_UPDATE_VALID) {
+                tcp_resync_saw(r, reply, &seg);
+            }
+            return res;
         }
         return tcp_conn_update(ct, &conn->up, pkt, reply, now);
     }
 
     get_windows(conn, w);
-    if (!tcp_resync_is_possible(r, w, reply, &seg)
-        && !tcp_bypass_seq_chk(ct)
-        && !(seg.flags & TCP_RST && is_loose(conn))) {
-        return CT_UPDATE_INVALID;
+    if (!tcp_bypass_seq_chk(ct)) {
+        if (!tcp_resync_is_possible(r, w, reply, &seg)
+            && !(seg.flags & TCP_RST && is_loose(conn))) {
+            return CT_UPDATE_INVALID;
+        } else if (!tcp_resync_is_possible_ack(r, w, reply, &seg)) {
+            /* It proves nothing in any case. */
+            return (is_loose(conn) || tcp_resync_is_pending(r)
+                    ? CT_UPDATE_VALID : CT_UPDATE_INVALID);
+        }
     }
     tcp_resync_judge(r, w, reply, &seg);
     if (r->mode == TCP_RESYNC_RELEARN && r->proven) {
@@ -301,7 +311,7 @@ resync_conn_update(struct conntrack *ct, struct conn_tcp *conn,
                                     : CT_DPIF_TCPS_CLOSING);
     if (conn->peer[reply].state < after
         && tcp_resync_withholds(r, w, reply, &seg)) {
-        if (tcp_resync_record(r, reply, &seg, now)) {
+        if (tcp_resync_record(r, w, reply, &seg, now)) {
             ct_tail_event(&conn->up, CT_EVENT_CLOSING);
         }
         return CT_UPDATE_VALID;

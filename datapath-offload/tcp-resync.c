@@ -117,6 +117,14 @@ is_possible_rst(const struct tcp_resync *r, const struct tcp_window w[2],
             || is_within(seq, r->low[dir] - 1, n + 2));
 }
 
+/* Returns the least sequence number that OVS may accept of direction 'dir'. */
+static uint32_t
+first_possible(const struct tcp_resync *r, const struct tcp_window w[2],
+               int dir)
+{
+    return r->low[dir] - greatest_window(&w[!dir]) - TCP_RESYNC_ACK_AHEAD;
+}
+
 /* Returns true if OVS may accept a segment of direction 'dir', which is not
  * empty, as far as its sequence numbers tell.  It takes what is at most a
  * window old, and acknowledgments of up to TCP_RESYNC_ACK_AHEAD bytes that it
@@ -126,9 +134,9 @@ static bool
 is_possible_data(const struct tcp_resync *r, const struct tcp_window w[2],
                  int dir, uint32_t seq, uint32_t end)
 {
-    uint64_t before = greatest_window(&w[!dir]) + TCP_RESYNC_ACK_AHEAD;
-    uint64_t n = before + get_limit(r, w, dir) + 2 * TCP_RESYNC_ACK_AHEAD;
-    uint32_t first = r->low[dir] - before;
+    uint32_t first = first_possible(r, w, dir);
+    uint64_t n = (r->low[dir] - first + get_limit(r, w, dir)
+                  + 2 * TCP_RESYNC_ACK_AHEAD);
 
     return is_within(seq, first, n) && is_within(end, first, n);
 }
@@ -142,11 +150,32 @@ tcp_resync_is_possible(const struct tcp_resync *r,
         return true;
     }
     if (seg->flags & TCP_RST) {
-        return is_possible_rst(r, w, dir, seg->seq);
+        /* If the FIN is genuine, and acknowledged, OVS takes any RST. */
+        return r->fin || is_possible_rst(r, w, dir, seg->seq);
     }
     /* OVS does not look at the sequence number of one that is empty. */
     return (seg->seq == seg->end
             || is_possible_data(r, w, dir, seg->seq, seg->end));
+}
+
+bool
+tcp_resync_is_possible_ack(const struct tcp_resync *r,
+                           const struct tcp_window w[2], int dir,
+                           const struct tcp_segment *seg)
+{
+    uint64_t before = (uint64_t) TCP_RESYNC_ACK_AHEAD << w[dir].scale;
+
+    return (r->mode != TCP_RESYNC_RELEARN || r->known == BOTH
+            || !(seg->flags & TCP_ACK) || seg->flags & TCP_RST
+            || is_within(seg->ack, r->low[!dir] - before,
+                         before + get_limit(r, w, !dir)
+                         + TCP_RESYNC_ACK_AHEAD));
+}
+
+void
+tcp_resync_saw(struct tcp_resync *r, int dir, const struct tcp_segment *seg)
+{
+    add_to_span(r, dir, seg->end - seg->seq);
 }
 
 bool
@@ -198,12 +227,20 @@ tcp_resync_disarm(struct tcp_resync *r, struct tcp_window w[2],
     for (int i = 0; i < 2; i++) {
         w[i].max_win = UINT16_MAX;
         add_to_span(r, i, carried[i]);
-        if (has_rst(r, i) && !is_possible_rst(r, w, i, r->rst_seq[i])) {
-            forget_rst(r, i);
-        }
-        if (has_fin(r, i) && !is_proven(r, i)
+        if (has_fin(r, i)
             && !is_possible_data(r, w, i, r->fin_end[i], r->fin_end[i])) {
             forget_fin(r, i);
+        }
+    }
+    for (int i = 0; i < 2; i++) {
+        if (has_fin(r, i) && has_fin(r, !i)
+            && r->fin_ack[!i] == r->fin_end[i]) {
+            r->proven |= 1 << i;
+        }
+        /* If the FIN is genuine, and acknowledged, OVS takes any RST. */
+        if (has_rst(r, i) && !r->fin
+            && !is_possible_rst(r, w, i, r->rst_seq[i])) {
+            forget_rst(r, i);
         }
     }
 }
@@ -276,7 +313,8 @@ void
 tcp_resync_judge(struct tcp_resync *r, const struct tcp_window w[2], int dir,
                  const struct tcp_segment *seg)
 {
-    if (tcp_resync_is_pending(r) && !MUTANT(close_believed)) {
+    if (tcp_resync_is_pending(r) && !MUTANT(close_believed)
+        && !(seg->flags & TCP_FIN && r->mode == TCP_RESYNC_ARMED)) {
         judge_by_ack(r, w, dir, seg);
         judge_by_seq(r, w, dir, seg);
     }
@@ -337,14 +375,29 @@ tcp_resync_age(const struct tcp_resync *r, int dir, long long int now_ms)
     return MAX(ahead(now_ms, r->time_ms[dir]), 0);
 }
 
+/* Returns true if a FIN of direction 'dir' that ends at 'end' takes the place
+ * of the recorded one. */
 static bool
-record_fin(struct tcp_resync *r, int dir, const struct tcp_segment *seg,
-           long long int now_ms)
+is_better_fin(const struct tcp_resync *r, const struct tcp_window w[2],
+              int dir, uint32_t end)
 {
-    if (!has_fin(r, dir)
-        || (!is_proven(r, dir) && ahead(seg->end, r->fin_end[dir]) > 0)) {
+    if (!has_fin(r, dir)) {
+        return true;
+    } else if (r->known != BOTH) {
+        uint32_t first = first_possible(r, w, dir);
+
+        return end - first < r->fin_end[dir] - first;
+    } else {
+        return !is_proven(r, dir) && ahead(end, r->fin_end[dir]) > 0;
+    }
+}
+
+static bool
+record_fin(struct tcp_resync *r, const struct tcp_window w[2], int dir,
+           const struct tcp_segment *seg, long long int now_ms)
+{
+    if (is_better_fin(r, w, dir, seg->end)) {
         forget_fin(r, dir);
-        add_to_span(r, dir, seg->end - seg->seq);
         r->fin |= 1 << dir;
         r->fin_end[dir] = seg->end;
     } else if (seg->end != r->fin_end[dir]) {
@@ -374,14 +427,14 @@ record_rst(struct tcp_resync *r, int dir, const struct tcp_segment *seg,
 }
 
 bool
-tcp_resync_record(struct tcp_resync *r, int dir, const struct tcp_segment *seg,
-                  long long int now_ms)
+tcp_resync_record(struct tcp_resync *r, const struct tcp_window w[2], int dir,
+                  const struct tcp_segment *seg, long long int now_ms)
 {
     bool rst = seg->flags & TCP_RST;
     uint8_t told = rst ? TCP_TOLD_RST : TCP_TOLD_FIN;
 
     if (!(rst ? record_rst(r, dir, seg, now_ms)
-              : record_fin(r, dir, seg, now_ms))
+              : record_fin(r, w, dir, seg, now_ms))
         || r->told & told) {
         return false;
     }
@@ -450,7 +503,7 @@ follow(struct tcp_resync *r, struct tcp_window w[2], int dir,
     struct tcp_window *dst = &w[!dir];
     uint32_t win = (uint32_t) seg->win << src->scale;
 
-    add_to_span(r, dir, seg->end - seg->seq);
+    tcp_resync_saw(r, dir, seg);
     if (!is_between(ahead(seg->seq, src->seqlo),
                     -((int64_t) dst->max_win << dst->scale),
                     greatest_window(dst))) {
@@ -485,7 +538,7 @@ learn(struct tcp_resync *r, struct tcp_window w[2], int dir,
     struct tcp_window *dst = &w[!dir];
     bool has_ack = seg->flags & TCP_ACK;
 
-    add_to_span(r, dir, seg->end - seg->seq);
+    tcp_resync_saw(r, dir, seg);
     if (r->known & (1 << !dir) && !fits(w, dir, seg)) {
         r->known = 0;
     }

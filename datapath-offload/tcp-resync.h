@@ -137,6 +137,17 @@ bool tcp_resync_is_possible(const struct tcp_resync *r,
                             const struct tcp_window w[2],
                             int dir, const struct tcp_segment *seg);
 
+/* The same for the acknowledgment of 'seg'.  OVS does not look at it when the
+ * connection is closing. */
+bool tcp_resync_is_possible_ack(const struct tcp_resync *r,
+                                const struct tcp_window w[2],
+                                int dir, const struct tcp_segment *seg);
+
+/* Notes that OVS, had it seen everything, may have taken 'seg', of direction
+ * 'dir', which is not given to tcp_resync_adjust(). */
+void tcp_resync_saw(struct tcp_resync *r, int dir,
+                    const struct tcp_segment *seg);
+
 /* Returns true if 'r' knows too little to judge a SYN in earnest: in ARMED,
  * in RELEARN until both directions are known, and while a FIN or RST is
  * recorded. */
@@ -150,8 +161,9 @@ tcp_resync_is_pending(const struct tcp_resync *r)
 }
 
 /* Judges the recorded FINs and RSTs by what 'seg', a segment of direction
- * 'dir' without SYN, shows.  One that is contradicted is forgotten.  A FIN
- * that is acknowledged is marked in 'r->proven'. */
+ * 'dir' without SYN, shows; in ARMED not by a FIN, which may itself be forged:
+ * tcp_resync_disarm() does when it knows more.  One that is contradicted is
+ * forgotten.  A FIN that is acknowledged is marked in 'r->proven'. */
 void tcp_resync_judge(struct tcp_resync *r, const struct tcp_window w[2],
                       int dir, const struct tcp_segment *seg);
 
@@ -161,13 +173,16 @@ bool tcp_resync_withholds(const struct tcp_resync *r,
                           const struct tcp_window w[2],
                           int dir, const struct tcp_segment *seg);
 
-/* Records 'seg', unless it contradicts what is known for certain; of several
- * RSTs that which is least ahead, because one that is possible must not be
- * displaced by one that is not.  Returns true if it is recorded, and the first
- * of its kind since tcp_resync_arm(), tcp_resync_disarm() or
- * tcp_resync_untold(). */
-bool tcp_resync_record(struct tcp_resync *r, int dir,
-                       const struct tcp_segment *seg, long long int now_ms);
+/* Records 'seg', unless it contradicts what is known for certain.  Of several
+ * FINs or RSTs of a direction, until both are known, it is that which is least
+ * ahead: one that is possible must not be displaced by one that is not.  (It
+ * may be displaced by an older one that is forged and possible, too; a sender
+ * answers with another RST to what still comes.)  Returns true if it is
+ * recorded, and the first of its kind since tcp_resync_arm(),
+ * tcp_resync_disarm() or tcp_resync_untold(). */
+bool tcp_resync_record(struct tcp_resync *r, const struct tcp_window w[2],
+                       int dir, const struct tcp_segment *seg,
+                       long long int now_ms);
 
 /* Makes tcp_resync_record() announce the next FIN or RST, whatever was
  * announced before. */

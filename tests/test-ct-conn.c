@@ -447,7 +447,7 @@ static void
 count_carried(int dir, uint32_t n)
 {
     carried_by_nic[dir].packets++;
-    carried_by_nic[dir].bytes += n + (variant.ipv6 ? 60 : 40);
+    carried_by_nic[dir].bytes += n + (variant.ipv6 ? 74 : 54);
 }
 
 /* Moves 'dir' on by 'n' bytes that only the NIC carried. */
@@ -1099,8 +1099,7 @@ START_TEST(test_stray)
         snd[stray_dir] -= len;
         s.seq += 0x38000000;
         s.ack += 0x53000000;
-        /* OVS does not look at where one without payload starts. */
-        ck_assert(counted && len
+        ck_assert(counted
                   ? IS_INV(tcp_to(nicct, &s))
                   : IS_EST(tcp_to(nicct, &s)));
         go(TO_NIC, dir, TCP_ACK, 100);
@@ -1522,6 +1521,139 @@ START_TEST(test_forged_on_idle)
     ck_assert_int_eq(disarm_conn(conn, now), CT_CLOSE_PENDING);
     expect_silence_means(conn, CT_CLOSE_DONE);
     expect_states(conn, CT_DPIF_TCPS_TIME_WAIT, CT_DPIF_TCPS_TIME_WAIT);
+}
+END_TEST
+
+#define WILD 0x40000000
+
+/* Sends the next 'flags' of 'dir' to both, as if both peers were as many bytes
+ * further as 'seq_ofs' and 'ack_ofs' say.  Returns true if both agree. */
+static bool
+both_agree(int dir, uint16_t flags, uint16_t len, int32_t seq_ofs,
+           int32_t ack_ofs)
+{
+    struct seg s = segment(dir, flags, len);
+
+    if (seq_ofs || ack_ofs) {
+        snd[dir] -= len + !!(flags & TCP_FIN);
+    }
+    s.seq += seq_ofs;
+    s.ack += ack_ofs;
+    return IS_INV(tcp_to(nicct, &s)) == IS_INV(tcp_to(twin, &s));
+}
+
+/* 'conn' and 't' are in the same states after silence. */
+static void
+expect_same_after_silence(struct conn *conn, const struct conn *t)
+{
+    now += CT_JUDGE_MS;
+    ct_conn_judge(conn, nicct, now);
+    expect_same_states(conn, t);
+    drop_events();
+}
+
+/* Segments from nowhere, alone and together, before and after what is
+ * genuine: all is in the end as in OVS. */
+START_TEST(test_wild)
+{
+    struct conn *conn, *t;
+    struct seg s;
+
+    set_variant(_i);
+
+    /* FINs that acknowledge each other. */
+    for (int n = 2; n <= 3; n++) {
+        conn = open_tcp(true, &t);
+        go(TO_TWIN, 0, TCP_ACK, 1000);
+        go(TO_TWIN, 1, TCP_ACK, 1000);
+        both_agree(0, F, 0, WILD, WILD);
+        both_agree(1, F, 0, WILD, WILD + 1);
+        if (n == 3) {
+            both_agree(0, F, 0, WILD, WILD + 1);
+        }
+        ck_assert_int_eq(disarm_conn(conn, now), CT_CLOSE_NONE);
+        ck_assert(both_agree(1, TCP_RST, 0, 12345 - snd[1], 0));
+        ck_assert(both_agree(0, TCP_ACK, 100, 0, 0));
+        ck_assert(both_agree(1, TCP_ACK, 100, 0, 0));
+        expect_same_after_silence(conn, t);
+    }
+
+    /* When a FIN was acknowledged, by a packet that the NIC carried or in
+     * software, OVS takes any RST. */
+    for (int carried = 0; carried < 2; carried++) {
+        conn = open_tcp(true, &t);
+        go(TO_BOTH, 0, F, 0);
+        go(carried ? TO_TWIN : TO_BOTH, 1, TCP_ACK, 0);
+        if (carried) {
+            disarm_conn(conn, now);
+        }
+        ck_assert(both_agree(1, TCP_RST, 0, -5000, 0));
+        disarm_conn(conn, now);
+        expect_same_after_silence(conn, t);
+    }
+
+    /* What is genuine is not displaced. */
+    for (int i = 0; i < 4; i++) {
+        uint16_t kind = i & 1 ? TCP_RST : F;
+
+        conn = open_tcp(true, &t);
+        go(TO_TWIN, 0, TCP_ACK, 1000);
+        go(TO_TWIN, 1, TCP_ACK, 1000);
+        if (i & 2) {
+            both_agree(0, F, 0, WILD, 0);
+        }
+        go(TO_BOTH, 0, kind, 0);
+        if (!(i & 2)) {
+            both_agree(0, F, 0, WILD, 0);
+        }
+        if (kind == F) {
+            go(TO_TWIN, 1, TCP_ACK, 0);
+        }
+        ck_assert_int_eq(disarm_conn(conn, now), CT_CLOSE_PENDING);
+        expect_same_after_silence(conn, t);
+    }
+
+    /* A SYN in the window moves OVS's, too. */
+    conn = open_tcp(true, &t);
+    s = (struct seg) { .dir = 0, .flags = TCP_SYN, .win = 1000, .wscale = 7,
+                       .seq = snd[0] + 100 };
+    ck_assert_uint_eq(tcp_to(nicct, &s), tcp_to(twin, &s));
+    disarm_conn(conn, now);
+    ck_assert(both_agree(0, TCP_RST, 0, 101, 0));
+    expect_same_after_silence(conn, t);
+
+    /* Neither bare acknowledgments nor a wild FIN make room for a RST. */
+    for (int i = 0; i < 2; i++) {
+        conn = open_tcp(true, &t);
+        if (i) {
+            both_agree(1, F, 0, WILD, 0);
+        } else {
+            go(TO_TWIN, 1, TCP_ACK, 0);
+        }
+        ck_assert_int_eq(disarm_conn(conn, now), CT_CLOSE_NONE);
+        ck_assert(both_agree(1, TCP_RST, 0, 1000000, 0));
+        expect_same_after_silence(conn, t);
+    }
+
+    /* Acknowledgments of what nobody can have sent teach nothing. */
+    conn = open_tcp(true, &t);
+    go(TO_TWIN, 0, TCP_ACK, 1000);
+    go(TO_TWIN, 1, TCP_ACK, 1000);
+    disarm_conn(conn, now);
+    ck_assert(both_agree(0, TCP_ACK, 0, WILD, WILD));
+    ck_assert(both_agree(1, TCP_ACK, 0, WILD, WILD));
+    ck_assert(both_agree(0, TCP_ACK, 100, 0, 0));
+    ck_assert(both_agree(1, TCP_ACK, 100, 0, 0));
+    ck_assert(both_agree(0, TCP_RST, 0, 0, 0));
+    expect_same_after_silence(conn, t);
+
+    /* Nor do they disprove anything. */
+    conn = open_tcp(true, &t);
+    go(TO_TWIN, 0, TCP_ACK, 1000);
+    disarm_conn(conn, now);
+    ck_assert(both_agree(0, TCP_RST, 0, 0, 0));
+    ck_assert(both_agree(0, TCP_ACK, 0, WILD, WILD));
+    expect_same_after_silence(conn, t);
 }
 END_TEST
 
@@ -3451,6 +3583,7 @@ main(int argc OVS_UNUSED, char *argv[])
     tcase_add_test(tc, test_judged_once_each);
     tcase_add_loop_test(tc, test_forged, 0, N_VARIANTS);
     tcase_add_loop_test(tc, test_forged_on_idle, 0, N_VARIANTS);
+    tcase_add_loop_test(tc, test_wild, 0, N_VARIANTS);
     tcase_add_loop_test(tc, test_judging, 0, N_VARIANTS);
     tcase_add_loop_test(tc, test_judging_rules, 0, N_VARIANTS);
     tcase_add_test(tc, test_judge_never_resurrects);
