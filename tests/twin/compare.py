@@ -2,7 +2,8 @@
 """Comparing what two switches made of the same case.
 
 Three things must be equal: the frames that left each port, those with the same
-addresses and ports in order; the connections in conntrack, with the TCP state
+addresses and ports (and of the same sequence, where several PMD threads send)
+in order; the connections in conntrack, with the TCP state
 of both sides; and at rest the counters of each OpenFlow flow.  Exceptions are
 the permitted differences of the design's section 8, which are counted by their
 number:
@@ -64,24 +65,41 @@ def permits(case):
             for ops in case.phases for op in ops if op.get("permit")}
 
 
-def in_order(frames):
+def sequences(case):
+    """Returns which sequence packets are of, a dictionary from
+    identification."""
+    return {pk.ident(bytes.fromhex(op["hex"])): str(op.get("conn"))
+            for ops in case.phases for op in ops if "hex" in op}
+
+
+def by_stream(frames, sequence_of):
+    """Returns lists of 'frames' that may belong to the same sequence.
+    Different ones may have the same stream: ICMP errors."""
+    groups = {}
+    for frame in frames:
+        key = pk.stream(frame), sequence_of.get(pk.ident(frame), "")
+        groups.setdefault(key, []).append(frame)
+    return groups
+
+
+def in_order(frames, sequence_of):
     """Returns 'frames' in an order that does not depend on how those of
     different sequences came to be mixed, but keeps the order of those that may
     belong to the same."""
-    groups = {}
-    for frame in frames:
-        groups.setdefault(pk.stream(frame), []).append(frame)
+    groups = by_stream(frames, sequence_of)
     return [frame for key in sorted(groups) for frame in groups[key]]
 
 
-def compare_output(case, stock, ours, offloads, report):
-    """'stock' and 'ours' are lists of frames by port."""
+def compare_output(case, stock, ours, offloads, mixed, report):
+    """'stock' and 'ours' are lists of frames by port.  'mixed' is whether
+    sequences may overtake each other."""
     marked = permits(case) if offloads else {}
+    sequence_of = sequences(case) if mixed else {}
     for port in stock:
         a, b = stock[port], ours[port]
         if a == b:
             continue
-        a, b = in_order(a), in_order(b)
+        a, b = in_order(a, sequence_of), in_order(b, sequence_of)
         if marked:
             extra = [pk.ident(frame) for frame in b
                      if pk.ident(frame) in marked]
@@ -94,24 +112,21 @@ def compare_output(case, stock, ours, offloads, report):
                 a = [f for f in a if pk.ident(f) not in marked]
                 b = [f for f in b if pk.ident(f) not in marked]
         if a != b:
-            report.output.append(describe_output(port, a, b))
+            report.output.append(describe_output(port, a, b, sequence_of))
             count = collections.Counter(a)
             count.subtract(b)
             report.packets |= {pk.ident(frame) for frame, n in count.items()
                                if n}
 
 
-def describe_output(port, a, b):
+def describe_output(port, a, b, sequence_of):
     """Tells where 'a' and 'b' begin to differ, one stream at a time."""
     lines = ["port %s: %d packets instead of %d" % (port, len(b), len(a))]
-    by_stream = [{}, {}]
-    for which, frames in zip(by_stream, (a, b)):
-        for frame in frames:
-            which.setdefault(pk.stream(frame), []).append(frame)
-    different = [key for key in sorted(set(by_stream[0]) | set(by_stream[1]))
-                 if by_stream[0].get(key) != by_stream[1].get(key)]
+    streams = [by_stream(frames, sequence_of) for frames in (a, b)]
+    different = [key for key in sorted(set(streams[0]) | set(streams[1]))
+                 if streams[0].get(key) != streams[1].get(key)]
     for key in different[:3]:
-        lines += describe_stream(*(s.get(key, []) for s in by_stream))
+        lines += describe_stream(*(s.get(key, []) for s in streams))
     if len(different) > 3:
         lines.append("    and %d streams more" % (len(different) - 3))
     return "\n".join(lines)

@@ -9,6 +9,7 @@ turn, those of one sequence strictly one after the other; see scenario.py.
 
 import collections
 import concurrent.futures
+import zlib
 
 import compare
 import scenario
@@ -58,6 +59,8 @@ class Runner:
         self.others = switches[1:]
         self.nic_labels = {s.label for s in switches if s.nic is not None}
         self.negative = set()
+        # What PMD threads had in common, by switch; see pmd.py.
+        self.threads = collections.defaultdict(collections.Counter)
         self.pool = concurrent.futures.ThreadPoolExecutor(len(switches))
 
     def each(self, function, switches=None):
@@ -86,6 +89,7 @@ class Runner:
             errors = self.each(lambda switch: run_phase(switch, slots, phase))
             self.compare_errors(errors, results)
             if phase == scenario.SETTLE_PHASE:
+                self.note_threads(slots)
                 if not lossy and any(changes_flows(case, phase)
                                      for _, case in slots):
                     self.wait_for_stats(slots, results)
@@ -148,6 +152,7 @@ class Runner:
                 compare.compare_output(case, stock[slot],
                                        outputs[switch.label][slot],
                                        switch.nic is not None,
+                                       switch.n_queues > 1,
                                        results[slot].reports[switch.label])
 
     def compare_stats(self, todo, results):
@@ -256,13 +261,24 @@ class Runner:
 
     # Coverage.
 
+    def note_threads(self, slots):
+        """Notes what PMD threads have in common."""
+        if self.stock.n_queues == 1:
+            return
+        used = queues_used(slots, self.stock.n_queues)
+        for label, counts in self.each(lambda s: s.count_copies()).items():
+            counts["sequences"] = len(used)
+            counts["sequences of several threads"] = sum(
+                len(queues) > 1 for queues in used.values())
+            self.threads[label].update(counts)
+
     def wait_for_counts(self, slots, results):
         """Notes what was carried.  What the NIC tells of connections may come
         later than what it tells of rules: waits while less is known than a
         case says."""
         self.each(self.note_carried(slots, results), self.others)
         for _ in range(0, REST_TIMEOUT_MS, POLL_INTERVAL_MS):
-            short = [s for s in self.others if s.label.endswith("-typical")
+            short = [s for s in self.others if "-typical" in s.label
                      and any(results[slot].n_carried(s.label)
                              < case.carry.get(s.mode, 0)
                              for slot, case in slots)]
@@ -360,12 +376,21 @@ def clean_up(switch, slots):
 # once.
 MAX_RUN = 6
 
+# After so many turns, sequences go to other receive queues.
+TURNS_PER_QUEUE = 8
+
 
 class Sequences:
-    """What is left to do of a phase, by sequence."""
+    """What is left to do of a phase, by sequence.  Ports have 'n_queues'
+    receive queues."""
 
-    def __init__(self, slots, phase):
+    def __init__(self, slots, phase, n_queues=1):
         self.slots = dict(slots)
+        self.phase = phase
+        self.n_queues = n_queues
+        self.n_turns = 0
+        # Receive queues of packets, by sequence.
+        self.used = collections.defaultdict(set)
         self.left = {}
         self.last = {}
         for slot, case in slots:
@@ -377,7 +402,8 @@ class Sequences:
 
     def take(self):
         """Returns what to do at once: a list of pairs (slot, event), and
-        a dictionary from (slot, port) to lists of frames."""
+        a dictionary from (slot, port, receive queue) to lists of frames."""
+        self.n_turns += 1
         if not self.left:
             self.left, self.last = self.last, {}
         if all(self.at(key, "gather") for key in self.left):
@@ -398,23 +424,45 @@ class Sequences:
         ops = self.left[key]
         return ops and ops[-1].get("event") == [verb]
 
-    @staticmethod
-    def take_packets(key, ops, queues):
+    def take_packets(self, key, ops, queues):
         port = ops[-1]["port"]
-        queue = queues.setdefault((key[0], port), [])
+        where = key[0], port, self.queue(key, port)
+        self.used[key].add(where[2])
+        queue = queues.setdefault(where, [])
         for _ in range(MAX_RUN):
             if (not ops or ops[-1].get("port") != port
                     or len(queue) >= vswitchd.MAX_QUEUE):
                 break
             queue.append(ops.pop()["hex"])
 
+    def queue(self, key, port):
+        """Returns the receive queue of 'port' in which packets of sequence
+        'key' come in now.  As with RSS, both directions of a connection may be
+        in different ones, and different connections too.  Every now and then
+        it changes, as with RSS when queues are balanced anew."""
+        text = "%s %s %d %d" % (key, port, self.phase,
+                                self.n_turns // TURNS_PER_QUEUE)
+        return zlib.crc32(text.encode()) % self.n_queues
+
+
+def queues_used(slots, n_queues):
+    """Returns in which receive queues packets of each sequence come in, by
+    sequence."""
+    used = {}
+    for phase in range(scenario.N_PHASES):
+        todo = Sequences(slots, phase, n_queues)
+        while todo.left or todo.last:
+            todo.take()
+        for key, queues in todo.used.items():
+            used.setdefault(key, set()).update(queues)
+    return used
+
 
 def run_phase(switch, slots, phase):
     """Runs the operations of 'phase'.  Returns the errors of injections, a
     list of texts per slot."""
     errors = [[] for _ in slots]
-    todo = Sequences(slots, phase)
-    n_turns = 0
+    todo = Sequences(slots, phase, switch.n_queues)
     while todo.left or todo.last:
         events, queues = todo.take()
         settling = set()
@@ -427,8 +475,7 @@ def run_phase(switch, slots, phase):
                 control(switch, slot, todo.slots[slot], event)
         if settling and switch.nic is not None:
             switch.settle(settling)
-        n_turns += 1
-        if not n_turns % TURNS_PER_STEP:
+        if not todo.n_turns % TURNS_PER_STEP:
             switch.warp(vswitchd.SHORT_STEP_MS)
         if queues:
             for (slot, port), error in switch.inject(queues).items():

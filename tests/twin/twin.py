@@ -26,6 +26,7 @@ import time
 import features
 import fixed
 import mixed
+import pmd
 import rows
 import runner
 import scenario
@@ -71,6 +72,8 @@ def parse_arguments():
              "to offload, and the test must be made deterministic")
     add("--nic-seed", type=int, default=None,
         help="seed of the hostile NIC; default: the first seed")
+    add("--pmd", action="store_true",
+        help="several PMD threads serve the ports of all switches; see pmd.py")
     add("--slots", type=int, default=24, help="scripts that run at once")
     add("--max-idle", type=int, default=300000,
         help="other_config:max-idle, after which OVS deletes a megaflow")
@@ -115,11 +118,13 @@ def parse_arguments():
 def make_switches(args, directory):
     """Returns the switches that take part, stock first."""
     programs = vswitchd.find_programs(args.ovs_bin_dirs.split(":"))
+    kind = pmd.PmdSwitch if args.pmd else vswitchd.Switch
 
     def make(label, binary, **how):
-        return vswitchd.Switch(label, binary, programs, args.schema,
-                               os.path.join(directory, label), args.slots,
-                               max_idle=args.max_idle, **how)
+        label += "-pmd" * args.pmd
+        return kind(label, binary, programs, args.schema,
+                    os.path.join(directory, label), args.slots,
+                    max_idle=args.max_idle, **how)
 
     switches = [make("stock", args.stock_bin)]
     if args.self_check:
@@ -191,6 +196,8 @@ class Totals:
         self.cases_carried = collections.Counter()
         self.rows = collections.defaultdict(collections.Counter)
         self.counters = collections.defaultdict(collections.Counter)
+        # What PMD threads did, by switch; see pmd.py.
+        self.threads = collections.defaultdict(collections.Counter)
 
     def add(self, result):
         if result.failed():
@@ -250,6 +257,11 @@ class Totals:
             print("  %-16s %5d cases  %8d carried %7d dropped %8d missed"
                   % (label, self.cases_carried[label], c["carried_packets"],
                      c["dropped_packets"], c["missed_packets"]))
+        if self.threads:
+            print("\nPMD threads (megaflows as they were once in each "
+                  "script):")
+            for line in pmd.report(self.threads):
+                print(line)
         print("\nScripts per feature, and packets that the NIC carried of "
               "connections with it:")
         self.print_table(self.features, "scripts", labels)
@@ -283,9 +295,10 @@ class Totals:
                           for label in labels)))
 
     def vacuous(self, labels):
-        """Returns what proves nothing because the NIC did too little, a list
-        of texts."""
-        found = ["%s: the NIC carried nothing" % label for label in labels
+        """Returns what proves nothing because the NIC or PMD threads did too
+        little, a list of texts."""
+        found = pmd.vacuous(self.threads)
+        found += ["%s: the NIC carried nothing" % label for label in labels
                  if not self.counters[label]["carried_packets"]]
         for label in labels:
             for feature, count in sorted(self.features.items()):
@@ -340,6 +353,10 @@ class Test:
                             "missed_packets"):
                     self.totals.counters[switch.label][key] += (
                         counters[key])
+            if switch.n_queues > 1:
+                self.totals.threads[switch.label].update(
+                    self.runner.threads[switch.label]
+                    + collections.Counter(switch.packets_by_thread()))
             try:
                 switch.stop()
                 complaints = switch.complaints()
@@ -493,7 +510,7 @@ class Test:
             n = result.n_carried(label)
             result.reports[label].output += features.check(
                 result.case, label, n, result.reasons[label])
-            if (result.case.must_carry and label.endswith("-typical")
+            if (result.case.must_carry and "-typical" in label
                     and not n):
                 result.reports[label].output.append(
                     "the NIC carried nothing (reasons: %s)"
@@ -521,9 +538,10 @@ class Test:
             case = result.case
             print("\nFAILED: %s" % case.name)
             if case.seed is not None:
-                print("To run it again: --seed %d --count 1 --nic-seed %d; "
+                print("To run it again: --seed %d --count 1 --nic-seed %d%s; "
                       "with those that ran with it: --seed %d --count %d%s"
-                      % (case.seed, self.args.nic_seed, cases[0].seed,
+                      % (case.seed, self.args.nic_seed,
+                         " --pmd" * self.args.pmd, cases[0].seed,
                          len(cases), "".join(" --feature '%s'" % feature
                                              for feature in
                                              self.args.feature)))

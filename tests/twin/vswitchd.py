@@ -11,7 +11,8 @@ work of the same thread.  In turn, it carries out one injected packet of each
 port, accepts connections, and serves each for a while, in the order in which
 they were made.  So who asks one connection after the other, the newest first,
 and waits for each reply, knows that the thread went through its loop once
-more with each.
+more with each.  Where PMD threads do the datapath's work, pmd.py has another
+way to know.
 
 Time stands still but for warp(): what happens does not depend on how busy the
 machine is.
@@ -178,6 +179,13 @@ class Switch:
     """'nic' is the configuration of the emulated NIC, None to have none.
     'mode' is a value of ct-offload-mode."""
 
+    # What kinds of switches have different.
+    n_queues = 1
+    port_type = "dummy"
+    port_options = []
+    program_options = []
+    settings = []
+
     def __init__(self, label, binary, programs, schema, directory, n_slots,
                  nic=None, mode="auto", max_idle=300000):
         self.label = label
@@ -213,6 +221,7 @@ class Switch:
                     "-vconsole:off", "--log-file", self._path("conf.db"))
         self._connect(self._path("db.ctl")).close()
         self._spawn(self.binary, "--enable-dummy", "--disable-system",
+                    *self.program_options,
                     "--unixctl=" + self._path("ctl"), "-vconsole:off",
                     "--log-file=" + self._path("ovs-vswitchd.log"),
                     "unix:" + self._path("db.sock"))
@@ -317,7 +326,7 @@ class Switch:
     def _configure(self):
         words = ["set", "open", ".",
                  "other_config:max-revalidator=%d" % MAX_REVALIDATOR_MS,
-                 "other_config:max-idle=%d" % self.max_idle]
+                 "other_config:max-idle=%d" % self.max_idle] + self.settings
         if self.nic is not None:
             words += ["other_config:hw-offload=true",
                       "other_config:ct-offload-mode=" + self.mode,
@@ -337,9 +346,10 @@ class Switch:
     def _add_port_words(self, slot, port):
         name = self.port(slot, port)
         words = ["--", "add-port", self.bridge(slot), name,
-                 "--", "set", "interface", name, "type=dummy",
+                 "--", "set", "interface", name, "type=" + self.port_type,
                  "ofport_request=%d" % PORTS[port],
                  "options:tx_pcap=" + self._path(name + ".pcap")]
+        words += self.port_options
         if self.nic is not None and port in ROLES:
             words += ["other_config:nic=emu0",
                       "other_config:nic-role=" + ROLES[port]]
@@ -357,10 +367,10 @@ class Switch:
         """Makes 'flows' the whole flow table of the slot's bridge."""
         self.change_flows(slot, ["delete"] + ["add " + f for f in flows])
 
-    def change_flows(self, slot, changes):
+    def change_flows(self, slot, changes, *options):
         """'changes' are lines as ovs-ofctl's add-flows takes them, e.g.
         "delete_strict table=1,tcp"."""
-        self._run("ovs-ofctl", "add-flows",
+        self._run("ovs-ofctl", *options, "add-flows",
                   "unix:" + self._path(self.bridge(slot) + ".mgmt"), "-",
                   text="\n".join(changes) + "\n")
 
@@ -390,17 +400,26 @@ class Switch:
                 if n <= 0:
                     break
 
+    def carry_out(self, n):
+        """Waits until injected packets are carried out, at most 'n' in one
+        queue."""
+        self.main_loop(n)
+
     def inject(self, queues):
-        """Injects packets: 'queues' is a dictionary from (slot, port) to lists
-        of at most MAX_QUEUE frames in hex.  Those of one port are carried out
-        one after the other.  Returns when all are.  The result are errors, by
-        (slot, port)."""
-        keys = list(queues)
-        replies = self.ctl.request_all(
-            [["netdev-dummy/receive", self.port(*key)] + queues[key]
-             for key in keys])
-        self.main_loop(max(len(queue) for queue in queues.values()))
-        return {key: error for key, (_, error) in zip(keys, replies) if error}
+        """Injects packets: 'queues' is a dictionary from (slot, port, receive
+        queue) to lists of at most MAX_QUEUE frames in hex.  Those of one queue
+        are carried out one after the other.  Returns when all are.  The result
+        are errors, by (slot, port)."""
+        requests = []
+        for (slot, port, queue), frames in queues.items():
+            words = ["netdev-dummy/receive", self.port(slot, port)]
+            if self.n_queues > 1:
+                words += ["--qid", str(queue)]
+            requests.append(words + frames)
+        replies = self.ctl.request_all(requests)
+        self.carry_out(max(len(frames) for frames in queues.values()))
+        return {key[:2]: error for key, (_, error) in zip(queues, replies)
+                if error}
 
     def control(self, slot, words):
         """Carries out a control event of a script; see scenario.py."""
