@@ -63,12 +63,14 @@ EXTRA_DIST += \
 	tests/ubsan.supp \
 	tests/unit-test.h
 
-# The twin test.  'make check-long' runs it for an hour.
-TESTS += tests/check-semantics.py tests/twin.sh
+# The twin test.  'make check-long' runs it for an hour, and for a quarter of
+# an hour with PMD threads.
+TESTS += tests/check-semantics.py tests/twin.sh tests/twin-pmd.sh
 EXTRA_DIST += \
 	tests/check-semantics.py \
 	tests/many-conns.py \
 	tests/twin.sh \
+	tests/twin-pmd.sh \
 	tests/twin/chains.py \
 	tests/twin/compare.py \
 	tests/twin/features.py \
@@ -76,6 +78,7 @@ EXTRA_DIST += \
 	tests/twin/fixed.py \
 	tests/twin/mixed.py \
 	tests/twin/packets.py \
+	tests/twin/pmd.py \
 	tests/twin/rows.py \
 	tests/twin/runner.py \
 	tests/twin/scenario.py \
@@ -107,6 +110,7 @@ TESTS_ENVIRONMENT = \
 	    CT_SEEDS=$${CT_SEEDS-200}; export CT_SEEDS; \
 	    ENGINE_SEEDS=$${ENGINE_SEEDS-20}; export ENGINE_SEEDS; \
 	    TWIN_CASES=$${TWIN_CASES-1500}; export TWIN_CASES; \
+	    TWIN_PMD_COUNT=$${TWIN_PMD_COUNT-12}; export TWIN_PMD_COUNT; \
 	fi; \
 	$(sanitizer_environment)
 sanitizer_environment = \
@@ -206,6 +210,7 @@ check-autotest: tests/testsuite $(autotest_programs)
 
 check-long: tests/testsuite $(autotest_programs)
 	$(TESTS_ENVIRONMENT) TWIN_SECONDS=3600 $(srcdir)/tests/twin.sh
+	$(TESTS_ENVIRONMENT) TWIN_PMD_SECONDS=900 $(srcdir)/tests/twin-pmd.sh
 	$(SHELL) tests/testsuite -C tests AUTOTEST_PATH='$(autotest_path)' \
 		HANDOFF_MANY_CONNS=100000 -d -k many-conns
 

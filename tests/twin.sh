@@ -11,9 +11,21 @@
 # TWIN_JOBS processes (default: one for each processor) share them.
 # TWIN_SELF_CHECK=yes compares stock with stock: what differs then is noise of
 # the test itself.
+#
+# With TWIN_PMD=yes, several PMD threads serve the ports: random scripts alone,
+# TWIN_PMD_COUNT (default: 24) of them or for TWIN_PMD_SECONDS, in one process,
+# as the threads use all processors.
 
 PYTHONDONTWRITEBYTECODE=1; export PYTHONDONTWRITEBYTECODE
-if test -n "${TWIN_SECONDS-}"; then
+if test "${TWIN_PMD-no}" = yes; then
+    TWIN_JOBS=1
+    if test -n "${TWIN_PMD_SECONDS-}"; then
+        set -- --seconds "$TWIN_PMD_SECONDS"
+    else
+        set -- --seed "${TWIN_SEED-1}" --count "${TWIN_PMD_COUNT-24}"
+    fi
+    set -- --pmd --fixed no --slots 6 --without-off "$@"
+elif test -n "${TWIN_SECONDS-}"; then
     set -- --seconds "$TWIN_SECONDS"
 elif test "${TWIN_COUNT-}" = 0; then
     set -- --fixed only

@@ -16,11 +16,13 @@ an iteration, which OVS counts as it ends.  In each, it takes one packet of
 each queue and carries it out to the end, upcall and transmission included,
 before it looks at the next queue.  Suppose that a thread has counted I
 iterations after the injection, and that at most N packets wait in one queue.
-The iteration that is under way may be past some queue already.  Those after it
-take a packet of each queue as long as there are any.  So when I + 1 + N are
-counted, all are carried out, whether they left by a port, went to the NIC or
-were dropped, and neither does it matter how long anything took.  When an
-iteration is cut short as a thread reloads its queues, it is not counted.
+The iteration that is under way may be past some queue already.  (The iteration
+before it is among the I: who injects takes the lock of the queue, and the
+thread had it in between.)  Those after it take a packet of each queue as long
+as there are any.  So when I + 1 + N are counted, all are carried out, whether
+they left by a port, went to the NIC or were dropped, and neither does it
+matter how long anything took.  When an iteration is cut short as a thread
+reloads its queues, it is not counted.
 
 Time that stands still.  PMD threads take it as it is.  They let RCU go on, and
 with it whoever waits for what they may still use, each 1024 iterations or each
@@ -29,6 +31,7 @@ made to sleep (other_config:pmd-maxsleep): they would hold up all others.  As
 the switch ends, it waits for RCU for each of its ports; time passes meanwhile.
 """
 
+import concurrent.futures
 import re
 import time
 
@@ -69,6 +72,12 @@ class PmdSwitch(vswitchd.Switch):
         if self.waiter:
             self.waiter.send([["time/warp", str(END_MS), str(END_STEP_MS)]])
         super().stop()
+
+    def set_flows(self, tables):
+        # All wait for RCU at the same time.
+        with concurrent.futures.ThreadPoolExecutor(len(tables)) as pool:
+            list(pool.map(lambda slot: super(PmdSwitch, self).set_flows(
+                {slot: tables[slot]}), tables))
 
     def change_flows(self, slot, changes, *options):
         # Each change of a flow table waits for RCU: all as one.  OpenFlow 1.4,

@@ -340,8 +340,7 @@ def render(text, case, slot, switch):
 def prepare(switch, slots):
     """Makes the switch as if nothing had happened before.  Returns the
     counters of flows at the beginning, by slot: OVS has some of its own."""
-    for slot, case in slots:
-        switch.set_flows(slot, [])
+    switch.set_flows({slot: [] for slot, _ in slots})
     switch.revalidate(purge=True)
     # OVS holds back fragments for up to 15 s, and sends them with whatever
     # comes then.
@@ -350,9 +349,10 @@ def prepare(switch, slots):
         for op in case.setup:
             control(switch, slot, case, op["event"])
     switch.sync()
+    switch.set_flows({slot: [render(flow, case, slot, switch)
+                             for flow in case.flows]
+                      for slot, case in slots})
     for slot, case in slots:
-        switch.set_flows(slot, [render(flow, case, slot, switch)
-                                for flow in case.flows])
         switch.read_output(slot)
     switch.sync()
     return {slot: compare.parse_flows(switch.flows(slot)) for slot, _ in slots}
@@ -367,7 +367,7 @@ def clean_up(switch, slots):
     """Takes back what the setup of cases did."""
     for slot, case in slots:
         if case.cleanup:
-            switch.set_flows(slot, [])
+            switch.set_flows({slot: []})
         for op in case.cleanup:
             control(switch, slot, case, op["event"])
 

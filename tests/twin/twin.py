@@ -73,7 +73,9 @@ def parse_arguments():
     add("--nic-seed", type=int, default=None,
         help="seed of the hostile NIC; default: the first seed")
     add("--pmd", action="store_true",
-        help="several PMD threads serve the ports of all switches; see pmd.py")
+        help="several PMD threads serve the ports of all switches, see\n"
+             "pmd.py; profiles come one after the other, each with scripts\n"
+             "of its own, so that fewer threads compete")
     add("--slots", type=int, default=24, help="scripts that run at once")
     add("--max-idle", type=int, default=300000,
         help="other_config:max-idle, after which OVS deletes a megaflow")
@@ -428,6 +430,8 @@ class Test:
         started = time.monotonic()
         if self.args.jobs > 1 and self.args.job is None:
             self.run_jobs()
+        elif self.args.pmd and not self.args.replay:
+            self.run_profiles()
         else:
             self.run_rounds()
         if self.args.totals:
@@ -478,6 +482,23 @@ class Test:
                 print("FAILED: a process ended with %d" % code)
                 self.totals.failed += 1
         self.kept = bool(self.totals.failed)
+
+    def run_profiles(self):
+        """Runs one profile after the other, each with its share of all."""
+        args = self.args
+        everything = argparse.Namespace(**vars(args))
+        shares = len(args.profiles)
+        for i, profile in enumerate(everything.profiles):
+            args.profiles = [profile]
+            if args.seconds:
+                args.seconds = everything.seconds / shares
+                args.seed = everything.seed + i * 1000000
+            elif args.count:
+                args.count = -(-everything.count // shares)
+                args.seed = everything.seed + i * args.count
+            if self.totals.failed < args.max_failures:
+                self.run_rounds()
+        vars(args).update(vars(everything))
 
     def run_rounds(self):
         self.start()
@@ -541,7 +562,8 @@ class Test:
                 print("To run it again: --seed %d --count 1 --nic-seed %d%s; "
                       "with those that ran with it: --seed %d --count %d%s"
                       % (case.seed, self.args.nic_seed,
-                         " --pmd" * self.args.pmd, cases[0].seed,
+                         " --pmd --profiles " + self.args.profiles[0]
+                         if self.args.pmd else "", cases[0].seed,
                          len(cases), "".join(" --feature '%s'" % feature
                                              for feature in
                                              self.args.feature)))

@@ -363,9 +363,11 @@ class Switch:
     def port(slot, port):
         return "s%d%s" % (slot, port)
 
-    def set_flows(self, slot, flows):
-        """Makes 'flows' the whole flow table of the slot's bridge."""
-        self.change_flows(slot, ["delete"] + ["add " + f for f in flows])
+    def set_flows(self, tables):
+        """Makes each of 'tables', lists of flows, the whole flow table of the
+        bridge of the slot that is its key."""
+        for slot, flows in tables.items():
+            self.change_flows(slot, ["delete"] + ["add " + f for f in flows])
 
     def change_flows(self, slot, changes, *options):
         """'changes' are lines as ovs-ofctl's add-flows takes them, e.g.
