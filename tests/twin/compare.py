@@ -2,8 +2,7 @@
 """Comparing what two switches made of the same case.
 
 Three things must be equal: the frames that left each port, those with the same
-addresses and ports (and of the same sequence, where several PMD threads send)
-in order; the connections in conntrack, with the TCP state
+addresses and ports in order; the connections in conntrack, with the TCP state
 of both sides; and at rest the counters of each OpenFlow flow.  Exceptions are
 the permitted differences of the design's section 8, which are counted by their
 number:
@@ -16,6 +15,10 @@ Both apply only to packets that the script marks with that number ('permit').
 The rest of the list needs nothing here: scripts wait where 2 would apply,
 packets that are injected one by one have no 3, and 4 is why statistics are
 asked for until they are equal.
+
+Where several PMD threads send, only frames of the same sequence have an order,
+and among frames without ports, which do not tell their sequence if flows
+overwrite labels, none is looked for.
 """
 
 import collections
@@ -73,11 +76,13 @@ def sequences(case):
 
 
 def by_stream(frames, sequence_of):
-    """Returns lists of 'frames' that may belong to the same sequence.
-    Different ones may have the same stream: ICMP errors."""
+    """Returns lists of 'frames' that may belong to the same sequence.  If
+    sequences may overtake each other, 'sequence_of' tells them apart where
+    their streams are the same: later fragments, for example."""
     groups = {}
     for frame in frames:
-        key = pk.stream(frame), sequence_of.get(pk.ident(frame), "")
+        key = (pk.stream(frame, bool(sequence_of)),
+               sequence_of.get(pk.ident(frame), ""))
         groups.setdefault(key, []).append(frame)
     return groups
 

@@ -225,9 +225,11 @@ def ident(frame):
     return None
 
 
-def stream(frame):
+def stream(frame, mixed=False):
     """Returns what packets of the same stream have in common: addresses,
-    protocol and ports, as far as the frame has them."""
+    protocol and ports, as far as the frame has them.  If 'mixed', different
+    frames without ports, such as ICMP errors of different connections, are of
+    different streams."""
     eth_type, at = l3(frame)
     if eth_type == ETH_TYPE_IP and len(frame) >= at + 20:
         l4 = at + (frame[at] & 15) * 4
@@ -237,8 +239,11 @@ def stream(frame):
         addresses, proto = frame[at + 8:at + 40], frame[at + 6]
     else:
         return b"%d" % eth_type + frame[:12]
-    ports = frame[l4:l4 + 4] if proto in (PROTO_TCP, PROTO_UDP) else b""
-    return addresses + bytes([proto]) + ports
+    if proto in (PROTO_TCP, PROTO_UDP):
+        rest = frame[l4:l4 + 4]
+    else:
+        rest = frame if mixed else b""
+    return addresses + bytes([proto]) + rest
 
 
 def flow_text(proto, src, dst, l4):
