@@ -4,4 +4,5 @@ EXTRA_DIST += \
 	utilities/demo \
 	utilities/demo-failover \
 	utilities/demo-report.py \
+	utilities/guest \
 	utilities/quickstart
