@@ -9,6 +9,11 @@ lib_libnic_la_SOURCES = \
 	lib/carrier.h \
 	lib/egress.c \
 	lib/egress.h \
+	lib/flower-action.c \
+	lib/flower-match.c \
+	lib/flower-private.h \
+	lib/flower.c \
+	lib/flower.h \
 	lib/mutant.h \
 	lib/nic-emu-check.c \
 	lib/nic-emu-check.h \

@@ -9,6 +9,7 @@ UNIT_TESTS = \
 	tests/test-engine-cases \
 	tests/test-engine-thread \
 	tests/test-engine \
+	tests/test-flower \
 	tests/test-nic-emu-model \
 	tests/test-nic-emu-pass \
 	tests/test-nic-emu-pipeline \
@@ -32,6 +33,9 @@ LDADD = \
 	$(OVS_LIBS) $(CHECK_LIBS) \
 	$(LIBMNL_LIBS) $(LIBNL_LIBS) $(LIBNL_ROUTE_LIBS)
 
+# For the tests in a guest.
+check_PROGRAMS += tests/tc-filters
+
 # Programs that need the hooked conntrack as well.
 tests_test_ct_conn_SOURCES = \
 	tests/test-ct-conn.c \
@@ -52,6 +56,7 @@ EXTRA_DIST += \
 	tests/check-hooks.sh \
 	tests/engine-invariants.h \
 	tests/engine-test.h \
+	tests/flower-test.h \
 	tests/mutants.list \
 	tests/mutants.py \
 	tests/nic-emu-table-test.h \
