@@ -12,6 +12,7 @@
 #include "engine.h"
 #include "lib/bad-values.h"
 #include "lib/nic-emu.h"
+#include "lib/nic-tc.h"
 #include "offload-ports.h"
 #include "openvswitch/poll-loop.h"
 #include "openvswitch/shash.h"
@@ -23,6 +24,9 @@
 VLOG_DEFINE_THIS_MODULE(offload_config);
 
 #define NIC_EMU_PREFIX "nic-emu-"
+
+/* The kernel's devices.  Open as long as an interface names it. */
+#define NIC_TC "tc"
 
 /* Packets that a connection shows before it is handed over: a handshake and
  * its first data. */
@@ -161,7 +165,8 @@ parse_pairs(const char *s, struct smap *smap)
 }
 
 static void
-set_nic(const char *name, const char *key, const char *value)
+set_nic(const struct nic_class *class, const char *name, const char *key,
+        const char *value)
 {
     struct config_nic *cnic = shash_find_data(&nics, name);
     struct smap smap = SMAP_INITIALIZER(&smap);
@@ -184,7 +189,7 @@ set_nic(const char *name, const char *key, const char *value)
     } else if (!cnic) {
         struct nic *nic;
 
-        if (!nic_emu_class.open(name, &smap, &nic, &error)) {
+        if (!class->open(name, &smap, &nic, &error)) {
             struct nic_stats stats;
 
             cnic = xzalloc(sizeof *cnic);
@@ -235,12 +240,34 @@ set_nics(const struct smap *other_config)
 
         if (!strncmp(pair->key, NIC_EMU_PREFIX, strlen(NIC_EMU_PREFIX))) {
             name = pair->key + strlen(NIC_EMU_PREFIX);
-            if (!name[0] || strchr(name, '/')) {
+            if (!name[0] || strchr(name, '/') || !strcmp(name, NIC_TC)) {
                 report("Open_vSwitch other_config key", pair->key,
-                       "the name of a NIC must not be empty or contain '/'");
+                       "the name of a NIC must not be empty, contain '/' or "
+                       "be \"" NIC_TC "\"");
             } else {
-                set_nic(name, pair->key, pair->value);
+                set_nic(&nic_emu_class, name, pair->key, pair->value);
             }
+        }
+    }
+}
+
+/* Opens the kernel's NIC if an interface names it. */
+static void
+set_nic_tc(const struct smap *other_config,
+           const struct offload_iface_config *configs, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const char *nic = smap_get(configs[i].other_config, "nic");
+
+        if (nic ? !strcmp(nic, NIC_TC)
+            : smap_get(configs[i].other_config, "offload-dev") != NULL) {
+            const char *policy = smap_get_def(other_config, "tc-policy",
+                                              "none");
+            char *value = xasprintf("tc-policy=%s", policy);
+
+            set_nic(&nic_tc_class, NIC_TC, "tc-policy", value);
+            free(value);
+            break;
         }
     }
 }
@@ -332,6 +359,7 @@ static void
 iface_free(struct config_iface *iface)
 {
     free(iface->nic);
+    free(iface->dev);
     free(iface);
 }
 
@@ -347,7 +375,8 @@ set_ifaces(const struct offload_iface_config *configs, size_t n)
     }
     for (size_t i = 0; i < n; i++) {
         const struct smap *smap = configs[i].other_config;
-        const char *nic = smap_get(smap, "nic");
+        const char *dev = smap_get(smap, "offload-dev");
+        const char *nic = smap_get_def(smap, "nic", dev ? NIC_TC : NULL);
         const char *role = smap_get_def(smap, "nic-role", "vf");
         struct config_iface *iface = shash_find_data(&ifaces, configs[i].name);
         char *where = xasprintf("Interface %s other_config", configs[i].name);
@@ -364,12 +393,22 @@ set_ifaces(const struct offload_iface_config *configs, size_t n)
         if (nic && !shash_find(&nics, nic)) {
             char *key = xasprintf("%s:nic", where);
 
-            report(key, nic, "allowed are NICs of which Open_vSwitch "
-                   "other_config has a key \"" NIC_EMU_PREFIX "NAME\"");
+            report(key, nic, "allowed are \"" NIC_TC "\" and NICs of which "
+                   "Open_vSwitch other_config has a key \""
+                   NIC_EMU_PREFIX "NAME\"");
             free(key);
         } else if (!nullable_string_is_equal(nic, iface->nic)) {
             free(iface->nic);
             iface->nic = nullable_xstrdup(nic);
+        }
+        if (dev && nic && strcmp(nic, NIC_TC)) {
+            char *key = xasprintf("%s:offload-dev", where);
+
+            report(key, dev, "allowed only for ports of NIC \"" NIC_TC "\"");
+            free(key);
+        } else if (!nullable_string_is_equal(dev, iface->dev)) {
+            free(iface->dev);
+            iface->dev = nullable_xstrdup(dev);
         }
         if (nic_port_role_from_string(role, &new_role)) {
             iface->role = new_role;
@@ -411,6 +450,7 @@ offload_config_set(const struct smap *other_config,
                    const struct offload_iface_config *iface_configs, size_t n)
 {
     set_nics(other_config);
+    set_nic_tc(other_config, iface_configs, n);
     set_ifaces(iface_configs, n);
     remove_nics();
     offload_ports_reconcile();

@@ -62,6 +62,7 @@ struct config_nic {
 /* What an Interface says. */
 struct config_iface {
     char *nic;                      /* Null if none. */
+    char *dev;                      /* Kernel device for its rules, or null. */
     enum nic_port_role role;
     bool ct_offload;
     bool mark;

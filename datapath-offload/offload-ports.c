@@ -32,6 +32,7 @@ struct port {
     odp_port_t odp_port;
     bool is_tunnel;                 /* Never a port of a NIC. */
     const struct config_nic *cnic;  /* Null if not attached. */
+    char *dev;                      /* As attached, may be null. */
     nic_port_id id;
     enum nic_port_role role;
     bool ct_offload;
@@ -100,6 +101,8 @@ detach(struct port *port)
     port->cnic = NULL;
     ovs_mutex_unlock(&ports_mutex);
 
+    free(port->dev);
+    port->dev = NULL;
     cnic->nic->class->port_del(cnic->nic, port->id);
     engine_lock(engine);
     engine_clear_port(engine, dp_registry_id(port->dpif_type), port->odp_port,
@@ -112,11 +115,16 @@ static void
 attach(struct port *port, const struct config_nic *cnic,
        const struct config_iface *iface)
 {
+    const struct nic_class *class = cnic->nic->class;
+    bool elsewhere = iface->dev && class->port_add_on;
     nic_port_id id;
     int error;
 
-    error = cnic->nic->class->port_add(cnic->nic, port->name, port->odp_port,
-                                       iface->role, &id);
+    error = (elsewhere
+             ? class->port_add_on(cnic->nic, port->name, iface->dev,
+                                  port->odp_port, iface->role, &id)
+             : class->port_add(cnic->nic, port->name, port->odp_port,
+                               iface->role, &id));
     if (error) {
         static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(1, 5);
 
@@ -125,6 +133,7 @@ attach(struct port *port, const struct config_nic *cnic,
         return;
     }
 
+    port->dev = nullable_xstrdup(iface->dev);
     ovs_mutex_lock(&ports_mutex);
     port->cnic = cnic;
     port->id = id;
@@ -181,7 +190,9 @@ reconcile_port(struct port *port)
     if (cnic && cnic->removing) {
         cnic = NULL;
     }
-    if (port->cnic && (port->cnic != cnic || port->role != iface->role)) {
+    if (port->cnic
+        && (port->cnic != cnic || port->role != iface->role
+            || !nullable_string_is_equal(port->dev, iface->dev))) {
         detach(port);
     }
     if (cnic && !port->cnic) {

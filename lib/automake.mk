@@ -47,5 +47,14 @@ lib_libnic_la_SOURCES = \
 	lib/nic-emu.h \
 	lib/nic-rule.c \
 	lib/nic-rule.h \
+	lib/nic-tc-kernel.c \
+	lib/nic-tc-op.c \
+	lib/nic-tc-prio.c \
+	lib/nic-tc-prio.h \
+	lib/nic-tc-private.h \
+	lib/nic-tc.c \
+	lib/nic-tc.h \
 	lib/nic.c \
-	lib/nic.h
+	lib/nic.h \
+	lib/tc-socket.c \
+	lib/tc-socket.h

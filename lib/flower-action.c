@@ -43,7 +43,7 @@ enum header {
     N_HEADERS
 };
 
-/* The part of each header that can be changed, and what the kernel calls it. */
+/* What of each header can be changed, and what the kernel calls it. */
 #define MAX_HEADER_LEN 40
 static const struct {
     uint16_t htype;

@@ -155,8 +155,8 @@ add_set_tuple(struct flower_rule *rule, unsigned int parts,
     }
 }
 
-/* Copies what of 'src' has a meaning in packets of 'dl_type', so that all other
- * bytes are zero. */
+/* Copies what of 'src' has a meaning in packets of 'dl_type', so that all
+ * other bytes are zero. */
 static void
 copy_action(struct nic_action *dst, const struct nic_action *src,
             ovs_be16 dl_type)
@@ -217,7 +217,8 @@ flower_rule_init(struct flower_rule *rule, const struct nic_template *template,
 
         if (a->type == NIC_ACTION_SET_TUPLE) {
             add_set_tuple(rule, a->parts, &values->rewrite);
-        } else if (a->type == NIC_ACTION_CT || a->type == NIC_ACTION_CT_CLEAR) {
+        } else if (a->type == NIC_ACTION_CT
+                   || a->type == NIC_ACTION_CT_CLEAR) {
             return "connection tracking stays with the software";
         } else {
             copy_action(&rule->actions[rule->n_actions++], a,

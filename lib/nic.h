@@ -263,6 +263,15 @@ struct nic_class {
     int (*port_add)(struct nic *, const char *name, odp_port_t odp_port,
                     enum nic_port_role role, nic_port_id *idp);
 
+    /* Like port_add(), but the rules for packets that enter through the port
+     * are on the kernel device 'dev', and packets for the port are sent out of
+     * it.
+     *
+     * Null if the NIC has no such ports. */
+    int (*port_add_on)(struct nic *, const char *name, const char *dev,
+                       odp_port_t odp_port, enum nic_port_role role,
+                       nic_port_id *idp);
+
     /* Removes a port.  Its rules are removed by the caller before or after:
      * those that still exist do not hit any more, those that send to it drop
      * the packet. */

@@ -17,6 +17,7 @@ UNIT_TESTS = \
 	tests/test-nic-emu-table \
 	tests/test-nic-emu \
 	tests/test-nic-rule \
+	tests/test-nic-tc-prio \
 	tests/test-path \
 	tests/test-path-random \
 	tests/test-timer-wheel \
