@@ -35,7 +35,7 @@ LDADD = \
 	$(LIBMNL_LIBS) $(LIBNL_LIBS) $(LIBNL_ROUTE_LIBS)
 
 # For the tests in a guest.
-check_PROGRAMS += tests/tc-filters
+check_PROGRAMS += tests/tc-driver tests/tc-filters
 
 # Programs that need the hooked conntrack as well.
 tests_test_ct_conn_SOURCES = \
@@ -148,18 +148,30 @@ TESTSUITE_AT = \
 	tests/offload-bond.at
 SYSTEM_TESTSUITE_AT = \
 	tests/system-testsuite.at \
+	tests/system-offload-macros.at \
 	tests/system-offload.at \
 	tests/system-vport-bond.at \
 	tests/system-macros.at \
 	tests/system-vswitchd.at
+TC_TESTSUITE_AT = \
+	tests/tc-testsuite.at \
+	tests/system-macros.at \
+	tests/system-offload-macros.at \
+	tests/tc-macros.at \
+	tests/tc-filters.at \
+	tests/tc-driver.at \
+	tests/tc-offload.at
 EXTRA_DIST += \
 	tests/atlocal.in \
+	tests/tc-guest.sh \
+	tests/tc-json.py \
 	tests/failover.py \
 	tests/transfer.py \
 	tests/packet.py \
 	$(COMMON_AT) \
 	$(TESTSUITE_AT) \
-	$(SYSTEM_TESTSUITE_AT)
+	$(SYSTEM_TESTSUITE_AT) \
+	$(TC_TESTSUITE_AT)
 
 AUTOTEST = $(AUTOM4TE) --language=autotest
 AUTOTEST_INCLUDES = -I tests -I $(top_srcdir) -I $(ovs_srcdir)
@@ -184,9 +196,15 @@ tests/system-testsuite: $(COMMON_AT) $(SYSTEM_TESTSUITE_AT) tests/package.m4
 		$(top_srcdir)/tests/system-testsuite.at
 	@mv $@.tmp $@
 
+tests/tc-testsuite: $(COMMON_AT) $(TC_TESTSUITE_AT) tests/package.m4
+	$(AM_V_GEN)$(AUTOTEST) $(AUTOTEST_INCLUDES) -o $@.tmp \
+		$(top_srcdir)/tests/tc-testsuite.at
+	@mv $@.tmp $@
+
 CLEANFILES += \
 	tests/package.m4 \
 	tests/system-testsuite \
+	tests/tc-testsuite \
 	tests/testsuite
 DISTCLEANFILES += tests/atconfig
 
@@ -269,6 +287,14 @@ failover-report: tests/system-testsuite $(autotest_programs)
 		tests/failover-report.d/*; \
 	exit $$status
 
+# In a guest with Debian's own kernel: the suite for the driver of tc-flower.
+check-tc: all tests/tc-testsuite tests/tc-driver \
+		tests/tc-filters tests/atconfig tests/atlocal
+	$(top_srcdir)/utilities/guest --writable=tests --console=tests/tc-console \
+		--timeout=1800 \
+		$(SHELL) $(abs_top_srcdir)/tests/tc-guest.sh \
+		$(abs_top_builddir)/tests '$(autotest_path)' $(TESTSUITEFLAGS)
+
 # OVS's own suites, with OVS's ovs-vswitchd and with ours.  They need all of
 # OVS to be built.  OVS_SUITES_FLAGS goes to tests/ovs-suites.py.
 OVS_SUITES_FLAGS =
@@ -286,6 +312,7 @@ check-ovs-system: all
 clean-local:
 	rm -rf tests/testsuite.dir tests/testsuite.log \
 		tests/system-testsuite.dir tests/system-testsuite.log \
+		tests/tc-testsuite.dir tests/tc-testsuite.log tests/tc-console \
 		tests/failover-report.d tests/ovs-suites.dir mutants
 .PHONY: check-autotest check-long check-mutants check-ovs check-ovs-system \
-	check-system check-unit failover-report mutants
+	check-system check-tc check-unit failover-report mutants

@@ -2,7 +2,7 @@
 
 /* Random filters through the kernel and back.
  *
- * usage: tc-filters SEED N DEVICE PORT...
+ * usage: tc-filters [--ipv6-prefixes] SEED N DEVICE PORT...
  *
  * Adds N random rules to the ingress of DEVICE, which has a qdisc "clsact" and
  * no filters; reads them back and compares.  Rules output to PORTs.  The rule
@@ -162,7 +162,6 @@ print_rule(size_t i)
     const struct flower_rule *rule = &rules[i];
     const struct flow *masks = &rule->match.wc.masks;
     const struct flow *flow = &rule->match.flow;
-    int n_pedits = 0;
 
     printf("{\"prio\": %"PRIuSIZE", \"protocol\": %u", i + 1,
            flower_protocol(&rule->match));
@@ -195,8 +194,6 @@ print_rule(size_t i)
     printf(", \"actions\": [");
     for (size_t j = 0; j < rule->n_actions; j++) {
         const struct nic_action *a = &rule->actions[j];
-        struct ds ds = DS_EMPTY_INITIALIZER;
-
         printf("%s{", j ? ", " : "");
         switch (a->type) {
         case NIC_ACTION_OUTPUT:
@@ -219,7 +216,6 @@ print_rule(size_t i)
             printf("\"set\": \"%s\"", nic_field_name(a->set.field));
             print_bytes("value", a->set.value, a->set.mask,
                         nic_field_len(a->set.field, flow->dl_type));
-            n_pedits++;
             break;
         case NIC_ACTION_CT:
         case NIC_ACTION_SET_TUPLE:
@@ -228,7 +224,6 @@ print_rule(size_t i)
             OVS_NOT_REACHED();
         }
         printf("}");
-        ds_destroy(&ds);
     }
     printf("]}\n");
 }
@@ -239,6 +234,11 @@ main(int argc, char *argv[])
     struct flower_test_ports ports = { .n = 0 };
 
     set_program_name(argv[0]);
+    if (argc > 1 && !strcmp(argv[1], "--ipv6-prefixes")) {
+        flower_test_ipv6_prefixes = true;
+        argc--;
+        argv++;
+    }
     if (argc < 5 || argc - 4 > FLOWER_TEST_MAX_PORTS) {
         ovs_fatal(0, "usage: %s SEED N DEVICE PORT...", program_name);
     }

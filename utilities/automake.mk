@@ -5,4 +5,5 @@ EXTRA_DIST += \
 	utilities/demo-failover \
 	utilities/demo-report.py \
 	utilities/guest \
-	utilities/quickstart
+	utilities/quickstart \
+	utilities/tc-testbed
