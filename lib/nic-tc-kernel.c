@@ -14,6 +14,9 @@
 
 VLOG_DEFINE_THIS_MODULE(nic_tc_kernel);
 
+/* A dump of which a part was lost is tried so often. */
+#define MAX_DUMPS 5
+
 static struct nlmsghdr *
 put_request(void *buf, uint16_t type, uint16_t flags, int ifindex,
             uint32_t parent)
@@ -150,6 +153,23 @@ note_qdisc(size_t i OVS_UNUSED, const struct nlmsghdr *nlh, void *devices_)
     }
 }
 
+/* Notes what we have left on device 'ifindex'. */
+static void
+find_stale(struct tc_socket *sock, int ifindex, struct places *places)
+{
+    int error;
+
+    /* A filter that is noted twice does no harm, one that is missed does. */
+    for (int i = 0; i < MAX_DUMPS; i++) {
+        error = tc_kernel_dump(sock, ifindex, note_stale, places);
+        if (!error || error == ENODEV) {
+            return;
+        }
+    }
+    VLOG_WARN("cannot ask the kernel for the filters of device %d (%s)",
+              ifindex, ovs_strerror(error));
+}
+
 /* Removes the filters at 'places' of which the chain is 0, or those of which
  * it is not.  Returns the number of those removed. */
 static uint32_t
@@ -193,7 +213,7 @@ tc_kernel_remove_stale(struct tc_socket *sock)
                   ovs_strerror(error));
     }
     for (size_t i = 0; i < devices.n; i++) {
-        tc_kernel_dump(sock, devices.ifindexes[i], note_stale, &places);
+        find_stale(sock, devices.ifindexes[i], &places);
     }
 
     /* Nothing must lead to a chain that is not there any more. */

@@ -30,8 +30,9 @@ COVERAGE_DEFINE(tc_socket_send);
 #define MAX_SEND_REQUESTS 128
 #define RCVBUF_BYTES (4 * 1024 * 1024)
 
-/* The kernel has answered when sending is over; this is for the case that it
- * has not. */
+/* The kernel has answered when sending is over, so that what has not come once
+ * answers were lost does not come; this is for the case that nobody knows of
+ * a loss. */
 #define ANSWER_TIMEOUT_MS 5000
 
 /* Each acknowledgement is a message of its own, so many are received at once.
@@ -178,11 +179,11 @@ send_bytes(struct tc_socket *sock, const void *data, size_t len)
     return n < 0 ? errno : n == len ? 0 : EMSGSIZE;
 }
 
-/* Receives what is there next.  Returns the number of messages, 0 if nothing
- * comes, or a negative errno value: -ENOBUFS if the kernel had to drop
- * answers. */
+/* Receives what is there next, or comes within 'timeout_ms'.  Returns the
+ * number of messages, 0 if nothing comes, or a negative errno value: -ENOBUFS
+ * if the kernel had to drop answers. */
 static int
-receive(struct tc_socket *sock)
+receive(struct tc_socket *sock, int timeout_ms)
 {
     for (;;) {
         struct pollfd pollfd = { .fd = sock->fd, .events = POLLIN };
@@ -206,8 +207,11 @@ receive(struct tc_socket *sock)
         } else if (n < 0 && errno == EAGAIN) {
             int retval;
 
+            if (!timeout_ms) {
+                return 0;
+            }
             do {
-                retval = poll(&pollfd, 1, ANSWER_TIMEOUT_MS);
+                retval = poll(&pollfd, 1, timeout_ms);
             } while (retval < 0 && errno == EINTR);
             if (retval <= 0) {
                 return 0;
@@ -219,10 +223,11 @@ receive(struct tc_socket *sock)
 }
 
 /* Returns the bytes of message 'i' of those that were received and stores its
- * beginning in '*nlh'; 0 if it is to be ignored. */
+ * beginning in '*nlh'; 0 if it is to be ignored.  Sets '*lost' to true if it
+ * was too long. */
 static int
 received_message(const struct tc_socket *sock, size_t i,
-                 const struct nlmsghdr **nlh)
+                 const struct nlmsghdr **nlh, bool *lost)
 {
     static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(1, 5);
     const struct mmsghdr *msg = &sock->msgs[i];
@@ -230,6 +235,7 @@ received_message(const struct tc_socket *sock, size_t i,
     *nlh = ALIGNED_CAST(struct nlmsghdr *, sock->buf + i * RECV_BYTES);
     if (msg->msg_hdr.msg_flags & MSG_TRUNC) {
         VLOG_WARN_RL(&rl, "an answer of the kernel was too long");
+        *lost = true;
         return 0;
     }
 
@@ -307,6 +313,7 @@ transact(struct tc_socket *sock, struct tc_batch *batch, size_t first,
          size_t n, size_t len, tc_reply_cb *cb, void *aux)
 {
     uint32_t seq = sock->seq + 1;
+    bool lost = false;
     size_t left = n;
     int error;
 
@@ -326,7 +333,7 @@ transact(struct tc_socket *sock, struct tc_batch *batch, size_t first,
     }
 
     while (left) {
-        int received = receive(sock);
+        int received = receive(sock, lost ? 0 : ANSWER_TIMEOUT_MS);
 
         if (received == -ENOBUFS) {
             /* Something is lost; the rest is still there, perhaps. */
@@ -334,13 +341,14 @@ transact(struct tc_socket *sock, struct tc_batch *batch, size_t first,
 
             COVERAGE_INC(tc_socket_overflow);
             VLOG_WARN_RL(&rl, "answers of the kernel were lost");
+            lost = true;
             continue;
         } else if (received <= 0) {
             return;
         }
         for (int i = 0; i < received; i++) {
             const struct nlmsghdr *nlh;
-            int bytes = received_message(sock, i, &nlh);
+            int bytes = received_message(sock, i, &nlh, &lost);
 
             for (; mnl_nlmsg_ok(nlh, bytes);
                  nlh = mnl_nlmsg_next(nlh, &bytes)) {
@@ -376,26 +384,35 @@ int
 tc_socket_dump(struct tc_socket *sock, struct nlmsghdr *request,
                tc_reply_cb *cb, void *aux)
 {
+    bool lost = false;
     int error;
 
     request->nlmsg_seq = ++sock->seq;
     error = send_bytes(sock, request, request->nlmsg_len);
-    while (!error) {
-        int received = receive(sock);
+    if (error) {
+        return error;
+    }
+    for (;;) {
+        int received = receive(sock, ANSWER_TIMEOUT_MS);
 
-        if (received <= 0) {
+        if (received == -ENOBUFS) {
+            /* The kernel begins no other dump before this one has ended. */
+            COVERAGE_INC(tc_socket_overflow);
+            lost = true;
+            continue;
+        } else if (received <= 0) {
             return received ? -received : ETIMEDOUT;
         }
         for (int i = 0; i < received; i++) {
             const struct nlmsghdr *nlh;
-            int bytes = received_message(sock, i, &nlh);
+            int bytes = received_message(sock, i, &nlh, &lost);
 
             for (; mnl_nlmsg_ok(nlh, bytes);
                  nlh = mnl_nlmsg_next(nlh, &bytes)) {
                 if (nlh->nlmsg_seq != request->nlmsg_seq) {
                     continue;
                 } else if (nlh->nlmsg_type == NLMSG_DONE) {
-                    return 0;
+                    return lost ? ENOBUFS : 0;
                 } else if (nlh->nlmsg_type == NLMSG_ERROR) {
                     const struct nlmsgerr *err = mnl_nlmsg_get_payload(nlh);
 
@@ -406,7 +423,6 @@ tc_socket_dump(struct tc_socket *sock, struct nlmsghdr *request,
             }
         }
     }
-    return error;
 }
 
 void

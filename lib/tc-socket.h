@@ -81,7 +81,8 @@ void tc_socket_transact(struct tc_socket *, struct tc_batch *batch,
                         tc_reply_cb *cb, void *aux);
 
 /* Sends 'request', a request with NLM_F_DUMP, and calls 'cb' for each message
- * of the answer, with 0 for 'i'.  Returns 0 or a positive errno value. */
+ * of the answer, with 0 for 'i'.  Returns 0 or a positive errno value: ENOBUFS
+ * if a part of the answer was lost. */
 int tc_socket_dump(struct tc_socket *, struct nlmsghdr *request,
                    tc_reply_cb *cb, void *aux);
 

@@ -20,6 +20,7 @@ UNIT_TESTS = \
 	tests/test-nic-tc-prio \
 	tests/test-path \
 	tests/test-path-random \
+	tests/test-tc-socket \
 	tests/test-timer-wheel \
 	tests/test-vport-bond \
 	tests/test-vport-bond-watcher
