@@ -6,14 +6,19 @@
 usage: transfer.py serve PORT
            Accepts one TCP connection, reads to its end, answers with the
            SHA-256 of what came.
-       transfer.py send ADDRESS PORT BYTES [PROGRESS-FILE]
+       transfer.py serve6 PORT
+           The same over IPv6.
+       transfer.py send ADDRESS PORT BYTES [PROGRESS-FILE [FIRST]]
            Sends BYTES pseudo-random bytes and checks the answer.  With
-           PROGRESS-FILE, says there how many were sent, and sends the second
-           half only when PROGRESS-FILE.go exists.
+           PROGRESS-FILE, says there how many were sent, and sends what is
+           behind the first FIRST bytes, a half if that is absent, only when
+           PROGRESS-FILE.go exists.
        transfer.py udp-serve PORT
            Echoes datagrams.
-       transfer.py udp-send ADDRESS PORT N
-           Sends N datagrams, each after the echo of the one before.
+       transfer.py udp-send ADDRESS PORT N [PROGRESS-FILE]
+           Sends N datagrams, each after the echo of the one before.  With
+           PROGRESS-FILE, makes that file after some of them and sends the rest
+           only when PROGRESS-FILE.go exists.
        transfer.py kernel-packets < OUTPUT-OF-ip-s-j-link
        transfer.py connections ADDRESS < JSON-OF-dump-connections
            Prints the packets of all connections from ADDRESS: all, carried by
@@ -36,8 +41,8 @@ import time
 CHUNK = 64 * 1024
 
 
-def serve(port):
-    with socket.create_server(("", int(port))) as listener:
+def serve(port, family=socket.AF_INET):
+    with socket.create_server(("", int(port)), family=family) as listener:
         conn = listener.accept()[0]
     digest = hashlib.sha256()
     with conn:
@@ -46,25 +51,35 @@ def serve(port):
         conn.sendall(digest.hexdigest().encode())
 
 
-def send(address, port, size, progress=None):
+def serve6(port):
+    serve(port, socket.AF_INET6)
+
+
+def wait_for_go(progress, done):
+    """Says in the file 'progress' what is done and waits until more may be."""
+    with open(progress + ".new", "w") as f:
+        print(done, file=f)
+    os.rename(progress + ".new", progress)
+    while not os.path.exists(progress + ".go"):
+        time.sleep(0.05)
+
+
+def send(address, port, size, progress=None, first=None):
     size = int(size)
+    first = min(size, int(first) if first else size // 2)
     generator = random.Random(size)
     digest = hashlib.sha256()
     sent = 0
-    with socket.create_connection((address, int(port)), 20) as conn:
+    with socket.create_connection((address, int(port)), 100) as conn:
         conn.settimeout(100)
         while sent < size:
-            data = generator.randbytes(min(CHUNK, size - sent))
+            left = (first if sent < first else size) - sent
+            data = generator.randbytes(min(CHUNK, left))
             conn.sendall(data)
             digest.update(data)
             sent += len(data)
-            if progress:
-                with open(progress + ".new", "w") as f:
-                    print(sent, file=f)
-                os.rename(progress + ".new", progress)
-                while sent >= size // 2 and not os.path.exists(
-                        progress + ".go"):
-                    time.sleep(0.05)
+            if progress and sent == first:
+                wait_for_go(progress, sent)
         conn.shutdown(socket.SHUT_WR)
         answer = b""
         while data := conn.recv(CHUNK):
@@ -81,16 +96,18 @@ def udp_serve(port):
             sock.sendto(data, peer)
 
 
-def udp_send(address, port, n):
+def udp_send(address, port, n, progress=None):
     generator = random.Random(int(n))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.connect((address, int(port)))
-        sock.settimeout(20)
-        for _ in range(int(n)):
+        sock.settimeout(100)
+        for i in range(int(n)):
             data = generator.randbytes(generator.randrange(1, 1400))
             sock.send(data)
             if sock.recv(CHUNK) != data:
                 sys.exit("the echo differs")
+            if progress and i == 5:
+                wait_for_go(progress, i)
 
 
 def kernel_packets():
@@ -133,6 +150,7 @@ def same_frames(path_a, path_b):
 
 COMMANDS = {
     "serve": serve,
+    "serve6": serve6,
     "send": send,
     "udp-serve": udp_serve,
     "udp-send": udp_send,
