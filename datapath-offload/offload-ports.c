@@ -170,6 +170,16 @@ is_userspace(const char *dpif_type)
     return !strcmp(dpif_type, "netdev") || !strcmp(dpif_type, "dummy");
 }
 
+/* Returns true if 'port', which is attached, is on another device than when it
+ * was attached. */
+static bool
+has_changed(const struct port *port)
+{
+    const struct nic *nic = port->cnic->nic;
+
+    return nic->class->port_changed && nic->class->port_changed(nic, port->id);
+}
+
 /* Attaches or detaches 'port' as configured.  Returns true if that changed
  * whose it is. */
 static bool
@@ -192,7 +202,8 @@ reconcile_port(struct port *port)
     }
     if (port->cnic
         && (port->cnic != cnic || port->role != iface->role
-            || !nullable_string_is_equal(port->dev, iface->dev))) {
+            || !nullable_string_is_equal(port->dev, iface->dev)
+            || has_changed(port))) {
         detach(port);
     }
     if (cnic && !port->cnic) {

@@ -414,6 +414,24 @@ nic_tc_port_add(struct nic *nic, const char *name, odp_port_t odp_port,
     return nic_tc_port_add_on(nic, name, name, odp_port, role, idp);
 }
 
+static bool
+nic_tc_port_changed(const struct nic *nic_, nic_port_id id)
+{
+    struct nic_tc *nic = nic_tc_cast(nic_);
+    char dev[IF_NAMESIZE] = "";
+    const struct tc_port *port;
+    int ifindex = 0;
+
+    ovs_mutex_lock(&nic->mutex);
+    port = tc_port_find(nic, id);
+    if (port) {
+        ifindex = port->ifindex;
+        ovs_strlcpy(dev, port->dev, sizeof dev);
+    }
+    ovs_mutex_unlock(&nic->mutex);
+    return ifindex && if_nametoindex(dev) != ifindex;
+}
+
 static void
 nic_tc_port_del(struct nic *nic_, nic_port_id id)
 {
@@ -635,6 +653,7 @@ const struct nic_class nic_tc_class = {
     .get_stats = nic_tc_get_stats,
     .port_add = nic_tc_port_add,
     .port_add_on = nic_tc_port_add_on,
+    .port_changed = nic_tc_port_changed,
     .port_del = nic_tc_port_del,
     .check_template = nic_tc_check_template,
     .submit = nic_tc_submit,

@@ -272,6 +272,13 @@ struct nic_class {
                        odp_port_t odp_port, enum nic_port_role role,
                        nic_port_id *idp);
 
+    /* Returns true if the device of port 'id' is not the one any more that it
+     * was when the port was added, e.g. because it is gone, or another one has
+     * its name: then the caller removes the port, and adds it again if it can.
+     *
+     * Null if that does not happen. */
+    bool (*port_changed)(const struct nic *, nic_port_id id);
+
     /* Removes a port.  Its rules are removed by the caller before or after:
      * those that still exist do not hit any more, those that send to it drop
      * the packet. */

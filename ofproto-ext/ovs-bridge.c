@@ -5,7 +5,8 @@
  *   netdev_set_flow_api_enabled   Called in each main loop after the database
  *       was read and before anything is configured from it: the place where
  *       our configuration is read, so that it is known whose a port is before
- *       the port exists.
+ *       the port exists; when the database changed or a device of the kernel
+ *       did, since a port may be another device now.
  *
  *   bridge_run, bridge_wait, bridge_exit   Our part of the main loop.
  *
@@ -117,7 +118,9 @@ static void
 hooked_set_flow_api_enabled(const struct smap *other_config)
 {
     static unsigned int seqno;
+    static uint64_t devices_seen;
     bool was_enabled = netdev_is_flow_api_enabled();
+    uint64_t devices = seq_read(ifaces_changed);
     static bool initialized;
 
     if (!initialized) {
@@ -126,8 +129,9 @@ hooked_set_flow_api_enabled(const struct smap *other_config)
         offload_init();
     }
     other_config = test_switch_ovs_config(other_config);
-    if (seqno != ovsdb_idl_get_seqno(idl)) {
+    if (seqno != ovsdb_idl_get_seqno(idl) || devices_seen != devices) {
         seqno = ovsdb_idl_get_seqno(idl);
+        devices_seen = devices;
         read_config(other_config);
     }
     netdev_set_flow_api_enabled(other_config);

@@ -83,7 +83,7 @@ count_lines(const char *command)
 static void
 run_ops(const struct nic_op ops[], size_t n, struct nic_completion done[])
 {
-    long long int deadline = time_msec() + 20000;
+    long long int deadline = time_msec() + 200000;
     size_t n_done = 0;
 
     class->submit(nic, ops, n, time_msec());
@@ -566,6 +566,49 @@ START_TEST(test_port_del)
 }
 END_TEST
 
+/* Another device with the name of one that was deleted is not that one. */
+START_TEST(test_port_changed)
+{
+    struct nic_completion done[1];
+    struct nic_template *t;
+    nic_port_id id;
+    struct nic_op op;
+
+    setup();
+    ck_assert_int_eq(system("ip link add e0 type veth peer name e1"), 0);
+    ck_assert_int_eq(class->port_add_on(nic, "r3", "e0", u32_to_odp(3),
+                                        NIC_PORT_VF, &id), 0);
+    ck_assert(!class->port_changed(nic, id));
+    t = nic_template_create(id, NIC_TABLE_ROOT,
+                            &(struct match) MATCH_CATCHALL_INITIALIZER,
+                            NIC_SLOT_NONE, &drop, 1);
+    op = add_op(t, 0, 1);
+    memset(&op.rule.values, 0, sizeof op.rule.values);
+    run_ops(&op, 1, done);
+    ck_assert_msg(!done[0].error, "%s", done[0].reason);
+
+    ck_assert_int_eq(system("ip link del e0"), 0);
+    ck_assert(class->port_changed(nic, id));
+    ck_assert_int_eq(system("ip link add e0 type veth peer name e1"), 0);
+    ck_assert(class->port_changed(nic, id));
+    ck_assert(!class->port_changed(nic, d0));
+    class->port_del(nic, id);
+    ck_assert(!class->port_changed(nic, id));
+    op = handle_op(NIC_OP_RULE_DEL, done[0].handle, 2);
+    run_ops(&op, 1, done);
+    ck_assert_int_eq(done[0].error, 0);
+    nic_template_unref(t);
+
+    /* The new one has nothing to do with the old one. */
+    ck_assert_int_eq(class->port_add_on(nic, "r3", "e0", u32_to_odp(3),
+                                        NIC_PORT_VF, &id), 0);
+    ck_assert(!class->port_changed(nic, id));
+    class->port_del(nic, id);
+    ck_assert_int_eq(system("ip link del e0"), 0);
+    teardown();
+}
+END_TEST
+
 static void
 leave(int n)
 {
@@ -618,6 +661,7 @@ main(int argc, char *argv[])
     tcase_add_test(tc, test_counters);
     tcase_add_test(tc, test_rewrite);
     tcase_add_test(tc, test_port_del);
+    tcase_add_test(tc, test_port_changed);
     suite_add_tcase(suite, tc);
     return nic_test_main(argc, argv, suite);
 }
