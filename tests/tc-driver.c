@@ -5,6 +5,8 @@
  * usage: tc-driver           runs the tests
  *        tc-driver leave N   adds N rules and ends without a goodbye
  *        tc-driver stale N   checks that such an end has left N filters
+ *        tc-driver bench N   adds and removes N rules, and has "tc -batch" add
+ *                            the same filters; prints how long that took
  *
  * Runs as root in a network namespace with devices d0 and d1, which are a
  * pair, and d2 and d3, another one, all up. */
@@ -642,6 +644,84 @@ check_stale(int n)
     teardown();
 }
 
+/* Runs the 'n' operations 'ops', called 'what', and says how long it took and
+ * how many system calls it cost.  Ends the program if one fails or if there
+ * was more than one system call for ten of them. */
+static long long int
+bench_ops(const char *what, const struct nic_op ops[], size_t n,
+          struct nic_completion done[])
+{
+    uint64_t calls, requests, calls2, requests2;
+    long long int start = time_msec();
+    long long int ms;
+
+    tc_socket_get_stats(&calls, &requests);
+    run_ops(ops, n, done);
+    ms = time_msec() - start;
+    tc_socket_get_stats(&calls2, &requests2);
+    for (size_t i = 0; i < n; i++) {
+        if (done[i].error) {
+            ovs_fatal(done[i].error, "%s: %s", what, done[i].reason);
+        }
+    }
+    printf("driver: %s %"PRIuSIZE" filters in %lld ms, %.0f/s, with "
+           "%"PRIu64" system calls\n", what, n, ms, n * 1000. / MAX(ms, 1),
+           calls2 - calls);
+    if (calls2 - calls > n / 10) {
+        ovs_fatal(0, "these are too many system calls");
+    }
+    return ms;
+}
+
+static void
+bench(size_t n)
+{
+    struct nic_completion *done = xcalloc(n, sizeof *done);
+    struct nic_op *ops = xcalloc(n, sizeof *ops);
+    struct nic_template *t;
+
+    setup();
+    t = udp_template(drop);
+    for (int round = 0; round < 3; round++) {
+        FILE *f = fopen("batch", "w");
+        long long int ms, start;
+
+        if (!f) {
+            ovs_fatal(errno, "batch");
+        }
+        for (size_t i = 0; i < n; i++) {
+            ops[i] = add_op(t, 1 + i, i);
+            fprintf(f, "filter add dev d0 ingress protocol ip prio 5 "
+                    "handle %#"PRIxSIZE" flower skip_hw ip_proto udp "
+                    "src_ip 10.0.0.1 dst_ip 10.0.0.2 src_port %"PRIuSIZE" "
+                    "dst_port 53 ip_flags nofrag action drop\n",
+                    1 + i, 1 + i);
+        }
+        fclose(f);
+        ms = bench_ops("adds", ops, n, done);
+        for (size_t i = 0; i < n; i++) {
+            ops[i] = handle_op(NIC_OP_RULE_DEL, done[i].handle, i);
+        }
+        bench_ops("removes", ops, n, done);
+
+        start = time_msec();
+        if (system("tc -batch batch")) {
+            ovs_fatal(0, "tc -batch failed");
+        }
+        start = time_msec() - start;
+        printf("tc -batch: adds %"PRIuSIZE" filters in %lld ms, %.0f/s; the "
+               "driver needed %.2f of that time\n", n, start,
+               n * 1000. / MAX(start, 1), 1. * ms / MAX(start, 1));
+        if (system("tc filter del dev d0 ingress prio 5")) {
+            ovs_fatal(0, "the filters cannot be removed");
+        }
+    }
+    nic_template_unref(t);
+    teardown();
+    free(ops);
+    free(done);
+}
+
 int
 main(int argc, char *argv[])
 {
@@ -652,6 +732,9 @@ main(int argc, char *argv[])
         leave(atoi(argv[2]));
     } else if (argc == 3 && !strcmp(argv[1], "stale")) {
         check_stale(atoi(argv[2]));
+        return 0;
+    } else if (argc == 3 && !strcmp(argv[1], "bench")) {
+        bench(atoi(argv[2]));
         return 0;
     }
     tcase_add_test(tc, test_ports);
