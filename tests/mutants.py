@@ -138,7 +138,7 @@ class Tests:
                              PYTHONDONTWRITEBYTECODE="1")
         if status is None:
             raise TookTooLong("twin.py")
-        count = re.search(r"(\d+) packets in (\d+) cases", output)
+        count = re.search(r"(\d+) packets in (\d+) scripts", output)
         findings = self.twin_findings(output)
         if status != 0 and not findings and VACUOUS not in output:
             findings[""] = "exit status %d: %s" % (status, output[-300:])
@@ -152,7 +152,7 @@ class Tests:
         case = None
         for line in output.splitlines():
             failed = re.match(r"FAILED: (.*)", line)
-            difference = re.match(r"  (\w+-\w+): (.*)", line)
+            difference = re.match(r"  ([\w-]+): (.*)", line)
             died = re.match(r"\S+ died:", line)
             if died:
                 findings[""] = line
