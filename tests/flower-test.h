@@ -12,6 +12,7 @@
 #include "flow.h"
 #include "lib/flower.h"
 #include "lib/nic-rule.h"
+#include "openvswitch/dynamic-string.h"
 #include "packets.h"
 #include "random.h"
 #include "util.h"
@@ -307,6 +308,18 @@ flower_test_template(const struct flower_test_ports *ports,
         break;
     }
     return nic_template_create(1, NIC_TABLE_ROOT, &match, slots, actions, n);
+}
+
+/* Returns what says which rule 'rule' is, which the caller must free. */
+static inline char *
+flower_test_to_string(const struct flower_rule *rule)
+{
+    struct ds ds = DS_EMPTY_INITIALIZER;
+
+    match_format(&rule->match, NULL, &ds, OFP_DEFAULT_PRIORITY);
+    ds_put_cstr(&ds, " actions=");
+    nic_actions_format(rule->actions, rule->n_actions, &ds);
+    return ds_steal_cstr(&ds);
 }
 
 #endif /* flower-test.h */

@@ -21,7 +21,6 @@
 #include <stdlib.h>
 
 #include "lib/flower.h"
-#include "openvswitch/dynamic-string.h"
 #include "tests/flower-test.h"
 #include "util.h"
 
@@ -33,17 +32,6 @@ static struct flower_rule *rules;
 static bool *seen;
 static size_t n_rules;
 static int ifindex;
-
-static char *
-rule_to_string(const struct flower_rule *rule)
-{
-    struct ds ds = DS_EMPTY_INITIALIZER;
-
-    match_format(&rule->match, NULL, &ds, OFP_DEFAULT_PRIORITY);
-    ds_put_cstr(&ds, " actions=");
-    nic_actions_format(rule->actions, rule->n_actions, &ds);
-    return ds_steal_cstr(&ds);
-}
 
 static void
 add(size_t i)
@@ -74,7 +62,7 @@ add(size_t i)
     const struct nlmsgerr *err = mnl_nlmsg_get_payload(nlh);
     if (err->error) {
         ovs_fatal(-err->error, "the kernel refuses rule %"PRIuSIZE": %s", i,
-                  rule_to_string(&rules[i]));
+                  flower_test_to_string(&rules[i]));
     }
 }
 
@@ -99,8 +87,8 @@ check(const struct nlmsghdr *nlh, void *aux OVS_UNUSED)
     why = flower_decode_rule(nlh, &rule);
     if (why || !flower_rule_equals(&rule, &rules[i])) {
         ovs_fatal(0, "rule %"PRIuSIZE": %s\ncame back as: %s", i,
-                  rule_to_string(&rules[i]),
-                  why ? why : rule_to_string(&rule));
+                  flower_test_to_string(&rules[i]),
+                  why ? why : flower_test_to_string(&rule));
     }
     seen[i] = true;
     return MNL_CB_OK;
@@ -277,7 +265,7 @@ main(int argc, char *argv[])
     for (size_t i = 0; i < n_rules; i++) {
         if (!seen[i]) {
             ovs_fatal(0, "rule %"PRIuSIZE" is missing: %s", i,
-                      rule_to_string(&rules[i]));
+                      flower_test_to_string(&rules[i]));
         }
     }
     mnl_socket_close(sock);

@@ -7,7 +7,6 @@
 #include <linux/pkt_cls.h>
 #include <linux/rtnetlink.h>
 
-#include "openvswitch/dynamic-string.h"
 #include "tests/flower-test.h"
 #include "tests/nic-test.h"
 
@@ -27,24 +26,13 @@ static const struct flower_info info = {
 
 static uint32_t buf[FLOWER_MAX_LEN / 4];
 
-static char *
-rule_to_string(const struct flower_rule *rule)
-{
-    struct ds ds = DS_EMPTY_INITIALIZER;
-
-    match_format(&rule->match, NULL, &ds, OFP_DEFAULT_PRIORITY);
-    ds_put_cstr(&ds, " actions=");
-    nic_actions_format(rule->actions, rule->n_actions, &ds);
-    return ds_steal_cstr(&ds);
-}
-
 static void
 check_equal(const struct flower_rule *expected,
             const struct flower_rule *actual)
 {
     if (!flower_rule_equals(expected, actual)) {
-        char *a = rule_to_string(expected);
-        char *b = rule_to_string(actual);
+        char *a = flower_test_to_string(expected);
+        char *b = flower_test_to_string(actual);
 
         ck_abort_msg("expected %s, decoded %s", a, b);
     }
@@ -64,7 +52,7 @@ check_round_trip(const struct flower_rule *rule)
     ck_assert(mnl_nlmsg_ok(nlh, FLOWER_MAX_LEN));
 
     why = flower_decode_rule(nlh, &decoded);
-    ck_assert_msg(!why, "%s: %s", why, rule_to_string(rule));
+    ck_assert_msg(!why, "%s: %s", why, flower_test_to_string(rule));
     check_equal(rule, &decoded);
 
     ck_assert_ptr_null(flower_decode_info(nlh, &out));
@@ -163,7 +151,8 @@ START_TEST(test_mutated)
                 const char *why = flower_rule_check(&rule);
 
                 n_decoded++;
-                ck_assert_msg(!why, "%s: %s", why, rule_to_string(&rule));
+                ck_assert_msg(!why, "%s: %s", why,
+                              flower_test_to_string(&rule));
                 memcpy(copy, buf, len);
                 check_round_trip(&rule);
                 memcpy(buf, copy, len);
