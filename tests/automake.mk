@@ -38,6 +38,10 @@ LDADD = \
 # For the tests in a guest.
 check_PROGRAMS += tests/tc-driver tests/tc-filters
 
+# Traffic for tests of failover; uses nothing of the project or of OVS.
+check_PROGRAMS += tests/failover-stream
+tests_failover_stream_LDADD =
+
 # Programs that need the hooked conntrack as well.
 tests_test_ct_conn_SOURCES = \
 	tests/test-ct-conn.c \
