@@ -9,9 +9,13 @@ lib_libnic_la_SOURCES = \
 	lib/carrier.h \
 	lib/egress.c \
 	lib/egress.h \
-	lib/flower-action.c \
+	lib/flower-action-decode.c \
+	lib/flower-action-encode.c \
+	lib/flower-edit.c \
+	lib/flower-edit.h \
 	lib/flower-match.c \
 	lib/flower-private.h \
+	lib/flower-stats.c \
 	lib/flower.c \
 	lib/flower.h \
 	lib/mutant.h \
