@@ -18,6 +18,8 @@ lib_libnic_la_SOURCES = \
 	lib/flower-stats.c \
 	lib/flower.c \
 	lib/flower.h \
+	lib/hw-tc.c \
+	lib/hw-tc.h \
 	lib/mutant.h \
 	lib/nic-emu-check.c \
 	lib/nic-emu-check.h \
