@@ -15,6 +15,7 @@
 #include "openvswitch/dynamic-string.h"
 #include "openvswitch/poll-loop.h"
 #include "openvswitch/vlog.h"
+#include "ovs-rcu.h"
 #include "ovs-thread.h"
 #include "smap.h"
 #include "timeval.h"
@@ -158,6 +159,9 @@ nic_tc_main(void *nic_)
     struct nic_tc *nic = nic_;
 
     while (!latch_is_set(&nic->exit)) {
+        /* The kernel may take its time, for instance while it removes a
+         * device, and the thread uses nothing that RCU protects. */
+        ovsrcu_quiesce_start();
         latch_poll(&nic->wake);
         execute_queue(nic);
         if (time_msec() >= nic->stats_ms) {
