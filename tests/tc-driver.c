@@ -814,8 +814,8 @@ bench(size_t n)
 int
 main(int argc, char *argv[])
 {
-    Suite *suite = suite_create("tc-driver");
-    TCase *tc = tcase_create("tc-driver");
+    Suite *suite;
+    TCase *tc;
 
     if (argc == 3 && !strcmp(argv[1], "leave")) {
         leave(atoi(argv[2]));
@@ -826,6 +826,9 @@ main(int argc, char *argv[])
         bench(atoi(argv[2]));
         return 0;
     }
+
+    suite = suite_create("tc-driver");
+    tc = tcase_create("tc-driver");
     tcase_add_test(tc, test_ports);
     tcase_add_test(tc, test_batch);
     tcase_add_test(tc, test_partial_failure);
