@@ -356,6 +356,9 @@ port_to_json(const struct offload_port_info *port, void *array)
         json_object_put_string(o, "role", nic_port_role_to_string(port->role));
         json_object_put(o, "ct_offload",
                         json_boolean_create(port->ct_offload));
+        if (port->problem) {
+            json_object_put_string(o, "problem", port->problem);
+        }
     }
     json_array_add(array, o);
 }
@@ -397,6 +400,9 @@ port_to_text(const struct offload_port_info *port, void *ds_)
         ds_put_format(ds, ", %s of %s, NIC port %"PRIu32"%s",
                       nic_port_role_to_string(port->role), port->nic->name,
                       port->id, port->ct_offload ? "" : ", ct-offload=false");
+    }
+    if (port->problem) {
+        ds_put_format(ds, "; problem: %s", port->problem);
     }
     ds_put_char(ds, '\n');
 }

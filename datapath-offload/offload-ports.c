@@ -359,6 +359,9 @@ offload_ports_for_each(void (*cb)(const struct offload_port_info *, void *aux),
                     ? "other_config:nic names no NIC"
                     : "the NIC did not take it"),
         };
+        if (info.nic && info.nic->class->port_problem) {
+            info.problem = info.nic->class->port_problem(info.nic, info.id);
+        }
         cb(&info, aux);
     }
     free(sorted);

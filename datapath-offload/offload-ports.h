@@ -60,6 +60,8 @@ struct offload_port_info {
     bool ct_offload;
     const char *owner;              /* Who owns it, and */
     const char *why;                /* ...why. */
+    const char *problem;            /* Null, or why its NIC must be expected
+                                     * to refuse rules for packets from it. */
 };
 void offload_ports_for_each(void (*cb)(const struct offload_port_info *,
                                        void *aux),

@@ -9,11 +9,17 @@ lib_libnic_la_SOURCES = \
 	lib/carrier.h \
 	lib/egress.c \
 	lib/egress.h \
-	lib/flower-action.c \
+	lib/flower-action-decode.c \
+	lib/flower-action-encode.c \
+	lib/flower-edit.c \
+	lib/flower-edit.h \
 	lib/flower-match.c \
 	lib/flower-private.h \
+	lib/flower-stats.c \
 	lib/flower.c \
 	lib/flower.h \
+	lib/hw-tc.c \
+	lib/hw-tc.h \
 	lib/mutant.h \
 	lib/nic-emu-check.c \
 	lib/nic-emu-check.h \

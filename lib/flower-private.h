@@ -6,8 +6,10 @@
 /* What the parts of the codec for tc-flower share
  * ===============================================
  *
- * flower-match.c knows the keys of a filter, flower-action.c its actions,
- * flower.c the message around them.  See flower.h.
+ * flower-match.c knows the keys of a filter, flower-action-encode.c and
+ * flower-action-decode.c its actions, flower-edit.c what these change in
+ * headers, flower-stats.c what the kernel says about a filter, flower.c the
+ * message around all that.  See flower.h.
  */
 
 #include <stdbool.h>
@@ -56,15 +58,16 @@ void flower_canonicalize_match(struct match *match);
 int flower_match_tags(const struct match *match,
                       ovs_be16 tpids[FLOW_MAX_VLAN_HEADERS]);
 
+/* Marks an action, and with it its filter, as ours.  The rest of the kernel's
+ * 16 bytes is the caller's cookie. */
+extern const char flower_mark[8];
+
 /* Actions.  The first one is marked with 'cookie'. */
 const char *flower_put_actions(struct flower_encoder *,
                                const struct flower_rule *rule,
                                uint64_t cookie);
 const char *flower_get_actions(const struct nlattr *nest,
                                struct flower_rule *rule);
-
-/* Brings the actions of 'rule' into canonical form. */
-void flower_canonicalize_actions(struct flower_rule *rule);
 
 /* Stores in 'info' what the first action says. */
 const char *flower_get_action_info(const struct nlattr *nest,

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "flow.h"
+#include "flower-edit.h"
 #include "flower-private.h"
 #include "packets.h"
 #include "util.h"

@@ -143,14 +143,6 @@ put_egress_filter(struct tc_batch *batch, const struct flower_place *place,
     tc_batch_commit(batch);
 }
 
-/* Returns who executes the filters of 'port'. */
-static enum flower_policy
-port_policy(const struct nic_tc *nic, const struct tc_port *port)
-    OVS_REQUIRES(nic->mutex)
-{
-    return strcmp(port->name, port->dev) ? nic->policy : FLOWER_SKIP_SW;
-}
-
 /* Returns the error of the first request in 'batch' that failed. */
 static int
 first_error(const struct tc_batch *batch, const char **reasonp)
@@ -195,7 +187,7 @@ tc_egress_set(struct nic_tc *nic, nic_handle handle, nic_port_id port_id,
             policy = FLOWER_SKIP_SW;
             HMAP_FOR_EACH (in_port, node, &nic->ports) {
                 if (in_port->ifindex == place->ifindex) {
-                    policy = port_policy(nic, in_port);
+                    policy = tc_port_policy(nic, in_port);
                 }
             }
             put_egress_filter(&batch, place, policy, handle,
@@ -438,7 +430,7 @@ prepare_addition(struct nic_tc *nic, struct tc_op *op, struct addition *add,
     do {
         place->handle = ++nic->last_filter;
     } while (!place->handle);
-    add->info.policy = port_policy(nic, port);
+    add->info.policy = tc_port_policy(nic, port);
     add->info.cookie = ++nic->last_handle;
 
     rule = xzalloc(sizeof *rule);
@@ -470,6 +462,20 @@ free_rule(struct nic_tc *nic, struct tc_rule *rule)
     free(rule);
 }
 
+/* The kernel has refused a filter of port 'id'.  Finds a reason if it has
+ * given none. */
+static void
+explain_refusal(struct nic_tc *nic, nic_port_id id, struct nic_completion *c)
+    OVS_EXCLUDED(nic->mutex)
+{
+    if (c->error == EOPNOTSUPP
+        && (!c->reason || !strcmp(c->reason, ovs_strerror(EOPNOTSUPP)))) {
+        const char *problem = tc_port_problem(nic, id);
+
+        c->reason = problem ? problem : c->reason;
+    }
+}
+
 static void
 begin_add(struct nic_tc *nic, struct tc_op *op)
     OVS_REQUIRES(nic->kernel_mutex) OVS_EXCLUDED(nic->mutex)
@@ -483,6 +489,7 @@ begin_add(struct nic_tc *nic, struct tc_op *op)
     if (!c->error && add.egress) {
         c->error = install_egress(nic, add.egress, add.info.place.ifindex,
                                   add.info.policy, &c->reason);
+        explain_refusal(nic, op->rule->port, c);
     }
     if (c->error) {
         if (op->rule) {
@@ -589,13 +596,16 @@ finish_add(struct nic_tc *nic, struct tc_op *op)
     if (result->error == EINPROGRESS) {
         exists = rule_exists(nic, op->rule);
     }
+    if (!exists) {
+        c->error = tc_error(result, &c->reason);
+        explain_refusal(nic, op->rule->port, c);
+    }
     ovs_mutex_lock(&nic->mutex);
     if (exists) {
         c->handle = op->rule->handle;
         hmap_insert(&nic->rules, &op->rule->node,
                     hash_uint64(op->rule->handle));
     } else {
-        c->error = tc_error(result, &c->reason);
         free_rule(nic, op->rule);
     }
     ovs_mutex_unlock(&nic->mutex);

@@ -23,6 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "lib/flower.h"
+#include "lib/hw-tc.h"
 #include "lib/latch.h"
 #include "lib/nic-tc-prio.h"
 #include "lib/nic.h"
@@ -33,6 +34,9 @@
 
 /* Counters are read this often. */
 #define NIC_TC_STATS_MS 500
+
+/* Whether a device offloads is asked at most this often. */
+#define NIC_TC_HW_TC_MS 1000
 
 /* Chains of egress objects are this one and those that follow. */
 #define NIC_TC_CHAIN_MIN 0x4f56000
@@ -46,6 +50,11 @@ struct tc_port {
     int ifindex;                    /* Of 'dev'. */
     bool made_qdisc;
     enum nic_port_role role;
+
+    /* Whether 'dev' offloads. */
+    enum hw_tc hw_tc;
+    enum hw_tc hw_tc_added;         /* When the port was added. */
+    long long int hw_tc_ms;         /* When 'hw_tc' was asked for. */
 };
 
 struct tc_rule {
@@ -122,6 +131,16 @@ struct tc_rule *tc_rule_find(const struct nic_tc *nic, nic_handle handle)
     OVS_REQUIRES(nic->mutex);
 struct tc_egress *tc_egress_find(const struct nic_tc *nic, nic_handle handle)
     OVS_REQUIRES(nic->mutex);
+
+/* Returns who executes the filters of 'port'. */
+enum flower_policy tc_port_policy(const struct nic_tc *nic,
+                                  const struct tc_port *port)
+    OVS_REQUIRES(nic->mutex);
+
+/* Returns null, or why the kernel must be expected to refuse all filters of
+ * port 'id'. */
+const char *tc_port_problem(struct nic_tc *nic, nic_port_id id)
+    OVS_EXCLUDED(nic->mutex);
 
 /* Executes 'ops', of struct tc_op, and fills in their completions. */
 void tc_ops_execute(struct nic_tc *nic, struct ovs_list *ops)

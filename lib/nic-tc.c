@@ -15,6 +15,7 @@
 #include "openvswitch/dynamic-string.h"
 #include "openvswitch/poll-loop.h"
 #include "openvswitch/vlog.h"
+#include "ovs-rcu.h"
 #include "ovs-thread.h"
 #include "smap.h"
 #include "timeval.h"
@@ -158,6 +159,9 @@ nic_tc_main(void *nic_)
     struct nic_tc *nic = nic_;
 
     while (!latch_is_set(&nic->exit)) {
+        /* The kernel may take its time, for instance while it removes a
+         * device, and the thread uses nothing that RCU protects. */
+        ovsrcu_quiesce_start();
         latch_poll(&nic->wake);
         execute_queue(nic);
         if (time_msec() >= nic->stats_ms) {
@@ -362,6 +366,61 @@ nic_tc_get_stats(const struct nic *nic_, struct nic_stats *stats)
 
 /* Ports. */
 
+enum flower_policy
+tc_port_policy(const struct nic_tc *nic, const struct tc_port *port)
+{
+    return strcmp(port->name, port->dev) ? nic->policy : FLOWER_SKIP_SW;
+}
+
+/* Returns whether the device of port 'id' offloads, HW_TC_UNKNOWN if that is
+ * of no importance for the port.  Stores in '*changedp' whether that is not
+ * what it was when the port was added. */
+static enum hw_tc
+ask_hw_tc(struct nic_tc *nic, nic_port_id id, bool *changedp)
+    OVS_EXCLUDED(nic->mutex)
+{
+    enum hw_tc hw_tc = HW_TC_UNKNOWN;
+    struct tc_port *port;
+    int ifindex = 0;
+
+    ovs_mutex_lock(&nic->mutex);
+    port = tc_port_find(nic, id);
+    if (port && tc_port_policy(nic, port) == FLOWER_SKIP_SW
+        && time_msec() >= port->hw_tc_ms + NIC_TC_HW_TC_MS) {
+        ifindex = port->ifindex;
+    }
+    ovs_mutex_unlock(&nic->mutex);
+    if (ifindex) {
+        hw_tc = hw_tc_query(ifindex);
+    }
+
+    *changedp = false;
+    ovs_mutex_lock(&nic->mutex);
+    port = tc_port_find(nic, id);
+    if (port && tc_port_policy(nic, port) == FLOWER_SKIP_SW) {
+        if (ifindex) {
+            port->hw_tc = hw_tc;
+            port->hw_tc_ms = time_msec();
+        }
+        hw_tc = port->hw_tc;
+        *changedp = (hw_tc != HW_TC_UNKNOWN
+                     && port->hw_tc_added != HW_TC_UNKNOWN
+                     && hw_tc != port->hw_tc_added);
+    } else {
+        hw_tc = HW_TC_UNKNOWN;
+    }
+    ovs_mutex_unlock(&nic->mutex);
+    return hw_tc;
+}
+
+const char *
+tc_port_problem(struct nic_tc *nic, nic_port_id id)
+{
+    bool changed;
+
+    return hw_tc_problem(ask_hw_tc(nic, id, &changed));
+}
+
 static int
 nic_tc_port_add_on(struct nic *nic_, const char *name, const char *dev,
                    odp_port_t odp_port OVS_UNUSED, enum nic_port_role role,
@@ -371,6 +430,7 @@ nic_tc_port_add_on(struct nic *nic_, const char *name, const char *dev,
     int ifindex = if_nametoindex(dev);
     bool made_qdisc = false;
     struct tc_port *port;
+    const char *problem;
     int error = 0;
 
     if (!ifindex) {
@@ -399,10 +459,18 @@ nic_tc_port_add_on(struct nic *nic_, const char *name, const char *dev,
     port->ifindex = ifindex;
     port->made_qdisc = made_qdisc;
     port->role = role;
+    port->hw_tc = port->hw_tc_added = hw_tc_query(ifindex);
+    port->hw_tc_ms = time_msec();
     ovs_mutex_lock(&nic->mutex);
     port->id = ++nic->last_port;
     hmap_insert(&nic->ports, &port->node, hash_int(port->id, 0));
+    problem = (tc_port_policy(nic, port) == FLOWER_SKIP_SW
+               ? hw_tc_problem(port->hw_tc) : NULL);
     ovs_mutex_unlock(&nic->mutex);
+    if (problem) {
+        VLOG_WARN("%s: rules for packets from %s will hardly be accepted: %s",
+                  nic->up.name, name, problem);
+    }
     *idp = port->id;
     return 0;
 }
@@ -420,6 +488,7 @@ nic_tc_port_changed(const struct nic *nic_, nic_port_id id)
     struct nic_tc *nic = nic_tc_cast(nic_);
     char dev[IF_NAMESIZE] = "";
     const struct tc_port *port;
+    bool changed = false;
     int ifindex = 0;
 
     ovs_mutex_lock(&nic->mutex);
@@ -429,7 +498,18 @@ nic_tc_port_changed(const struct nic *nic_, nic_port_id id)
         ovs_strlcpy(dev, port->dev, sizeof dev);
     }
     ovs_mutex_unlock(&nic->mutex);
-    return ifindex && if_nametoindex(dev) != ifindex;
+    if (ifindex && if_nametoindex(dev) == ifindex) {
+        ask_hw_tc(nic, id, &changed);
+    } else {
+        changed = ifindex != 0;
+    }
+    return changed;
+}
+
+static const char *
+nic_tc_port_problem(struct nic *nic, nic_port_id id)
+{
+    return tc_port_problem(nic_tc_cast(nic), id);
 }
 
 static void
@@ -654,6 +734,7 @@ const struct nic_class nic_tc_class = {
     .port_add = nic_tc_port_add,
     .port_add_on = nic_tc_port_add_on,
     .port_changed = nic_tc_port_changed,
+    .port_problem = nic_tc_port_problem,
     .port_del = nic_tc_port_del,
     .check_template = nic_tc_check_template,
     .submit = nic_tc_submit,

@@ -273,11 +273,20 @@ struct nic_class {
                        nic_port_id *idp);
 
     /* Returns true if the device of port 'id' is not the one any more that it
-     * was when the port was added, e.g. because it is gone, or another one has
-     * its name: then the caller removes the port, and adds it again if it can.
+     * was when the port was added, e.g. because it is gone, another one has
+     * its name, or it can do now what it could not: then the caller removes
+     * the port, and adds it again if it can.
      *
      * Null if that does not happen. */
     bool (*port_changed)(const struct nic *, nic_port_id id);
+
+    /* Returns null, or static text, for people, that says why the NIC must be
+     * expected to refuse every rule for packets that enter through port 'id'.
+     * Rules may be submitted nevertheless.  May ask the device.  When an
+     * operator has changed it, port_changed() is true.
+     *
+     * Null if the NIC knows nothing of that kind. */
+    const char *(*port_problem)(struct nic *, nic_port_id id);
 
     /* Removes a port.  Its rules are removed by the caller before or after:
      * those that still exist do not hit any more, those that send to it drop

@@ -10,6 +10,7 @@ UNIT_TESTS = \
 	tests/test-engine-thread \
 	tests/test-engine \
 	tests/test-flower \
+	tests/test-hw-tc \
 	tests/test-nic-emu-model \
 	tests/test-nic-emu-pass \
 	tests/test-nic-emu-pipeline \

@@ -15,6 +15,13 @@
 
 #include "lib/nic-tc.h"
 
+/* Devices can be made to seem to offload. */
+#include "lib/hw-tc.h"
+static enum hw_tc real_hw_tc_query(int ifindex);
+#define hw_tc_query real_hw_tc_query
+#include "lib/hw-tc.c"
+#undef hw_tc_query
+
 #include <arpa/inet.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
@@ -30,6 +37,15 @@
 static const struct nic_class *class = &nic_tc_class;
 static struct nic *nic;
 static nic_port_id d0, d2;
+
+/* What devices seem to be; HW_TC_UNKNOWN for what they are. */
+static enum hw_tc seems;
+
+enum hw_tc
+hw_tc_query(int ifindex)
+{
+    return seems != HW_TC_UNKNOWN ? seems : real_hw_tc_query(ifindex);
+}
 
 static void
 teardown(void)
@@ -568,6 +584,79 @@ START_TEST(test_port_del)
 }
 END_TEST
 
+/* A device that cannot offload, and whose packets Open vSwitch reads. */
+START_TEST(test_port_problem)
+{
+    long long int deadline = time_msec() + 20000;
+    struct nic_completion done[3];
+    struct nic_template *t;
+    const char *problem;
+    struct nic_op op;
+    nic_port_id id;
+
+    setup();
+    ck_assert_int_eq(system("ip link add e0 type veth peer name e1"), 0);
+    ck_assert_int_eq(class->port_add(nic, "e0", u32_to_odp(3), NIC_PORT_VF,
+                                     &id), 0);
+    problem = class->port_problem(nic, id);
+    ck_assert_ptr_nonnull(problem);
+    ck_assert_ptr_nonnull(strstr(problem, "hw-tc-offload is off, fixed"));
+    ck_assert(!class->port_changed(nic, id));
+
+    /* The kernel executes the filters of this one. */
+    ck_assert_ptr_null(class->port_problem(nic, d0));
+    ck_assert_ptr_null(class->port_problem(nic, 4711));
+
+    /* The kernel's refusal gives no reason. */
+    t = nic_template_create(id, NIC_TABLE_ROOT,
+                            &(struct match) MATCH_CATCHALL_INITIALIZER,
+                            NIC_SLOT_NONE, &drop, 1);
+    op = add_op(t, 0, 1);
+    memset(&op.rule.values, 0, sizeof op.rule.values);
+    run_ops(&op, 1, done);
+    ck_assert_int_eq(done[0].error, EOPNOTSUPP);
+    ck_assert_str_eq(done[0].reason, problem);
+    nic_template_unref(t);
+
+    /* The same where an egress object's filter is what is refused. */
+    op = (struct nic_op) { .type = NIC_OP_EGRESS_ADD, .egress_port = d2 };
+    run_ops(&op, 1, done);
+    ck_assert_int_eq(done[0].error, 0);
+    t = nic_template_create(id, NIC_TABLE_ROOT,
+                            &(struct match) MATCH_CATCHALL_INITIALIZER,
+                            NIC_SLOT_NONE,
+                            &(struct nic_action) {
+                                .type = NIC_ACTION_EGRESS,
+                                .egress = done[0].handle }, 1);
+    op = add_op(t, 0, 1);
+    memset(&op.rule.values, 0, sizeof op.rule.values);
+    run_ops(&op, 1, &done[1]);
+    ck_assert_int_eq(done[1].error, EOPNOTSUPP);
+    ck_assert_str_eq(done[1].reason, problem);
+    nic_template_unref(t);
+    op = handle_op(NIC_OP_EGRESS_DEL, done[0].handle, 2);
+    run_ops(&op, 1, &done[2]);
+    ck_assert_int_eq(done[2].error, 0);
+
+    /* As soon as the driver has been told to offload, the port is another. */
+    seems = HW_TC_ON;
+    while (!class->port_changed(nic, id)) {
+        ovs_assert(time_msec() < deadline);
+        poll(NULL, 0, 10);
+    }
+    ck_assert_ptr_null(class->port_problem(nic, id));
+    class->port_del(nic, id);
+    ck_assert_int_eq(class->port_add(nic, "e0", u32_to_odp(3), NIC_PORT_VF,
+                                     &id), 0);
+    ck_assert(!class->port_changed(nic, id));
+    ck_assert_ptr_null(class->port_problem(nic, id));
+    seems = HW_TC_UNKNOWN;
+    class->port_del(nic, id);
+    ck_assert_int_eq(system("ip link del e0"), 0);
+    teardown();
+}
+END_TEST
+
 /* Another device with the name of one that was deleted is not that one. */
 START_TEST(test_port_changed)
 {
@@ -725,8 +814,8 @@ bench(size_t n)
 int
 main(int argc, char *argv[])
 {
-    Suite *suite = suite_create("tc-driver");
-    TCase *tc = tcase_create("tc-driver");
+    Suite *suite;
+    TCase *tc;
 
     if (argc == 3 && !strcmp(argv[1], "leave")) {
         leave(atoi(argv[2]));
@@ -737,6 +826,9 @@ main(int argc, char *argv[])
         bench(atoi(argv[2]));
         return 0;
     }
+
+    suite = suite_create("tc-driver");
+    tc = tcase_create("tc-driver");
     tcase_add_test(tc, test_ports);
     tcase_add_test(tc, test_batch);
     tcase_add_test(tc, test_partial_failure);
@@ -744,6 +836,7 @@ main(int argc, char *argv[])
     tcase_add_test(tc, test_counters);
     tcase_add_test(tc, test_rewrite);
     tcase_add_test(tc, test_port_del);
+    tcase_add_test(tc, test_port_problem);
     tcase_add_test(tc, test_port_changed);
     suite_add_tcase(suite, tc);
     return nic_test_main(argc, argv, suite);
