@@ -222,35 +222,43 @@ out:
 
 /* For the writer. */
 
-size_t
-egress_set(uint32_t id, const char *dp_type, odp_port_t port,
-           const odp_port_t members[], size_t n_members)
+static void
+note_target(const struct egress_target *target)
+    OVS_REQUIRES(mutex)
 {
-    bool changed = false;
-    struct egress *egress;
-    size_t n;
+    struct egress *egress = egress_find(target->id);
 
-    ovs_mutex_lock(&update_mutex);
-    ovs_mutex_lock(&mutex);
-    egress = egress_find(id);
     if (!egress) {
-        egress = egress_create(id);
+        egress = egress_create(target->id);
     }
     egress->gone = false;
-    if (!egress->dp_type || strcmp(egress->dp_type, dp_type)) {
+    if (!egress->dp_type || strcmp(egress->dp_type, target->dp_type)) {
         free(egress->dp_type);
-        egress->dp_type = xstrdup(dp_type);
+        egress->dp_type = xstrdup(target->dp_type);
     }
-    egress->port = port;
+    egress->port = target->port;
     free(egress->members);
-    egress->members = xmemdup(members, n_members * sizeof *members);
-    egress->n_members = n_members;
-    ovs_mutex_unlock(&mutex);
+    egress->members = xmemdup(target->members,
+                              target->n_members * sizeof *target->members);
+    egress->n_members = target->n_members;
+}
 
-    n = update_nics(id, &changed);
+size_t
+egress_set(const struct egress_target targets[], size_t n)
+{
+    bool changed = false;
+    size_t n_ops = 0;
+
+    ovs_mutex_lock(&update_mutex);
+    for (size_t i = 0; i < n; i++) {
+        ovs_mutex_lock(&mutex);
+        note_target(&targets[i]);
+        ovs_mutex_unlock(&mutex);
+        n_ops += update_nics(targets[i].id, &changed);
+    }
     ovs_mutex_unlock(&update_mutex);
     seq_change(egress_seq());
-    return n;
+    return n_ops;
 }
 
 void

@@ -56,11 +56,20 @@ struct seq;
 
 /* For the writer. */
 
-/* Makes egress 'id' of datapath 'dp_type' lead to 'port', ODPP_NONE for
- * nowhere, and be able to lead to 'members'; updates it in all NICs.  Returns
+/* Where egress 'id' of datapath 'dp_type' is to lead: to 'port', ODPP_NONE for
+ * nowhere; and where it may lead later. */
+struct egress_target {
+    uint32_t id;
+    const char *dp_type;
+    odp_port_t port;
+    const odp_port_t *members;
+    size_t n_members;
+};
+
+/* Makes 'n' egresses lead where 'targets' say, in all NICs, one after the
+ * other, and tells readers once when all do.  Copies what it needs.  Returns
  * the number of NIC operations. */
-size_t egress_set(uint32_t id, const char *dp_type, odp_port_t port,
-                  const odp_port_t members[], size_t n_members);
+size_t egress_set(const struct egress_target targets[], size_t n);
 
 /* Ends egress 'id'.  Readers see that it is gone. */
 void egress_remove(uint32_t id);

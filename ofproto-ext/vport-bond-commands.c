@@ -163,6 +163,9 @@ vport_to_json(const struct vport_bond_vport_state *vport,
     json_object_put(json, "last-move-usec",
                     moved ? json_integer_create(vport->duration_usec)
                     : json_null_create());
+    json_object_put(json, "last-move-nic-done-usec",
+                    moved ? json_integer_create(vport->nic_done_usec)
+                    : json_null_create());
     json_object_put(json, "last-move-done-usec",
                     moved ? json_integer_create(vport->done_usec)
                     : json_null_create());

@@ -26,6 +26,7 @@ enum vport_bond_announced {
 /* What became of a vport's last move.  A vport's 'aux' points to it. */
 struct vport_bond_outcome {
     long long int duration_usec;
+    long long int nic_done_usec;    /* When NICs had followed (time_usec()). */
     long long int done_usec;        /* When it was over (time_usec()). */
     enum vport_bond_announced announced;
     unsigned int n_macs;
@@ -53,6 +54,7 @@ struct vport_bond_vport_state {
     long long int last_move_ms;     /* LLONG_MIN if it never moved. */
     long long int duration_usec;    /* Of the last move: from the event to the
                                      * end of its update. */
+    long long int nic_done_usec;    /* When NICs had followed (time_usec()). */
     long long int done_usec;        /* That end (time_usec()). */
     enum vport_bond_announced announced;
     unsigned int n_macs;

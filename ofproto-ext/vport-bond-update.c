@@ -47,9 +47,38 @@ vport_bond_updates_destroy(struct vport_bond_updates *updates)
     free(updates->array);
 }
 
-void
-vport_bond_updates_apply(struct vport_bond_updates *updates,
-                         const struct vport_bond_dp_class *dp_class)
+/* Brings about 'updates' in NICs. */
+static void
+apply_to_nics(struct vport_bond_updates *updates)
+{
+    struct egress_target *targets;
+    long long int done_usec;
+
+    targets = xmalloc(updates->n * sizeof *targets);
+    for (size_t i = 0; i < updates->n; i++) {
+        const struct vport_bond_update *u = &updates->array[i];
+
+        targets[i] = (struct egress_target) {
+            .id = u->id,
+            .dp_type = u->dp->type,
+            .port = u->port,
+            .members = u->members,
+            .n_members = u->n_members,
+        };
+    }
+    egress_set(targets, updates->n);
+    free(targets);
+
+    done_usec = time_usec();
+    for (size_t i = 0; i < updates->n; i++) {
+        updates->array[i].nic_done_usec = done_usec;
+    }
+}
+
+/* Brings about 'updates' in datapaths. */
+static void
+apply_to_dps(struct vport_bond_updates *updates,
+             const struct vport_bond_dp_class *dp_class)
 {
     static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(60, 60);
 
@@ -57,8 +86,6 @@ vport_bond_updates_apply(struct vport_bond_updates *updates,
         struct vport_bond_update *u = &updates->array[i];
 
         if (u->members_only) {
-            egress_set(u->id, u->dp->type, u->port, u->members,
-                       u->n_members);
             continue;
         }
         if (!u->dp->handle) {
@@ -67,13 +94,23 @@ vport_bond_updates_apply(struct vport_bond_updates *updates,
         u->error = (u->dp->handle
                     ? dp_class->set(u->dp->handle, u->id, u->port)
                     : ENODEV);
-        egress_set(u->id, u->dp->type, u->port, u->members, u->n_members);
         u->done_usec = time_usec();
         if (u->error) {
             VLOG_WARN_RL(&rl, "bond %s: datapath %s@%s refused to move "
                          "vport %s (%s)", u->bond, u->dp->type, u->dp->name,
                          u->vport, ovs_strerror(u->error));
         }
+    }
+}
+
+void
+vport_bond_updates_apply(struct vport_bond_updates *updates,
+                         const struct vport_bond_dp_class *dp_class)
+{
+    /* NICs first: they carry most of the packets. */
+    if (updates->n) {
+        apply_to_nics(updates);
+        apply_to_dps(updates, dp_class);
     }
 }
 

@@ -39,7 +39,8 @@ struct vport_bond_update {
 
     /* Results. */
     int error;
-    long long int done_usec;
+    long long int nic_done_usec;    /* When all were done in NICs. */
+    long long int done_usec;        /* When it was done in the datapath. */
     unsigned int n_macs;
 };
 

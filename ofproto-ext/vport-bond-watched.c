@@ -265,6 +265,7 @@ watched_bond_note_done(struct vport_bond_vport *vport,
         return false;
     }
     ext->outcome.duration_usec = u->done_usec - event_usec;
+    ext->outcome.nic_done_usec = u->nic_done_usec;
     ext->outcome.done_usec = u->done_usec;
     return true;
 }

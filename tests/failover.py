@@ -20,8 +20,8 @@ a megaflow of its own where NORMAL forwards.
 failover.py updates USEC < JSON
 
 Prints, of what "vport-bond/show --json" prints, the number of vports that have
-moved since USEC, and how many microseconds after it the last one led
-elsewhere.
+moved since USEC, and how many microseconds after it the last one led elsewhere
+in NICs, and in the datapath.
 
 failover.py table FILE...
 
@@ -126,16 +126,18 @@ def flood(vm, device, count):
 
 
 def updates(usec):
-    done = [vport['last-move-done-usec'] - int(usec)
-            for bond in json.load(sys.stdin)
-            for vport in bond['vports'] if vport['moves']]
-    done = [after for after in done if after >= 0]
-    print(len(done), max(done, default='-'))
+    moved = [vport for bond in json.load(sys.stdin)
+             for vport in bond['vports']
+             if vport['moves'] and vport['last-move-done-usec'] >= int(usec)]
+    print(len(moved), *(max((vport[key] - int(usec) for vport in moved),
+                            default='-')
+                        for key in ('last-move-nic-done-usec',
+                                    'last-move-done-usec')))
 
 
 # A line of a report has these words, each followed by its values.
 WORDS = {'conns': 1, 'flooded': 1, 'megaflows': 1, 'lost': 2, 'first': 1,
-         'told': 1, 'cut': 1, 'tcp': 1, 'updates': 2}
+         'told': 1, 'cut': 1, 'tcp': 1, 'updates': 3}
 
 
 def parse_line(line):
@@ -172,12 +174,12 @@ def table(*files):
                        cut['variant'])
                 cells.setdefault(key, []).append(cut)
 
-    row = '%-22s %11s %9s %5s %27s %11s %11s %10s %7s %12s'
+    row = '%-22s %11s %9s %5s %27s %11s %11s %10s %7s %15s'
     print(row % ('variant', 'connections', 'megaflows', 'cuts',
                  'first packet, ms', 'kernel told', 'lost', 'tcp broken',
-                 'vports', 'last update'))
+                 'vports', 'last update, us'))
     print(row % ('', '', '', '', 'median (least to most)', 'median ms',
-                 'out / in', '', 'moved', 'median us'))
+                 'out / in', '', 'moved', 'NIC / datapath'))
     rows = {}
     last_cell = None
     for key in sorted(cells):
@@ -188,8 +190,8 @@ def table(*files):
             last_cell = key[:2]
         first = [cut['first'][0] for cut in cuts]
         numbers = [float(ms) for ms in first if ms != '-']
-        last = median(cut['updates'][1] for cut in cuts)
-        rows.setdefault(variant, []).append((median(first), last))
+        last = [median(cut['updates'][i] for cut in cuts) for i in (1, 2)]
+        rows.setdefault(variant, []).append((median(first), *last))
         print(row % (variant, key[0],
                      show(median(cut['megaflows'][0] for cut in cuts), 0),
                      len(cuts),
@@ -202,12 +204,12 @@ def table(*files):
                          for i in range(2)),
                      sum(cut['tcp'][0] != 'ok' for cut in cuts),
                      show(median(cut['updates'][0] for cut in cuts), 0),
-                     show(last, 0)))
+                     '%s / %s' % tuple(show(usec, 0) for usec in last)))
     print()
     for variant, medians in rows.items():
         print('%s: largest over smallest median: first packet %s, last update '
-              '%s' % (variant, ratio([ms for ms, _ in medians]),
-                      ratio([usec for _, usec in medians])))
+              'of a NIC %s, of the datapath %s'
+              % (variant, *map(ratio, zip(*medians))))
 
 
 if __name__ == '__main__':

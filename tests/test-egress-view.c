@@ -80,7 +80,15 @@ teardown(void)
 static size_t
 lead_to(odp_port_t port)
 {
-    return egress_set(ID, "fake", port, members, 2);
+    const struct egress_target target = {
+        .id = ID,
+        .dp_type = "fake",
+        .port = port,
+        .members = members,
+        .n_members = 2,
+    };
+
+    return egress_set(&target, 1);
 }
 
 static enum egress_view_answer
