@@ -58,3 +58,9 @@ lib_libnic_la_SOURCES = \
 	lib/nic.h \
 	lib/tc-socket.c \
 	lib/tc-socket.h
+
+if WITH_DPDK
+lib_libnic_la_SOURCES += \
+	lib/rte-flow-codec.c \
+	lib/rte-flow-codec.h
+endif
