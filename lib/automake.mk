@@ -45,6 +45,7 @@ lib_libnic_la_SOURCES = \
 	lib/nic-emu-table.h \
 	lib/nic-emu.c \
 	lib/nic-emu.h \
+	lib/nic-rte-flow.h \
 	lib/nic-rule.c \
 	lib/nic-rule.h \
 	lib/nic-tc-kernel.c \
@@ -61,6 +62,15 @@ lib_libnic_la_SOURCES = \
 
 if WITH_DPDK
 lib_libnic_la_SOURCES += \
+	lib/nic-rte-flow-egress.c \
+	lib/nic-rte-flow-private.h \
+	lib/nic-rte-flow-rule.c \
+	lib/nic-rte-flow.c \
 	lib/rte-flow-codec.c \
-	lib/rte-flow-codec.h
+	lib/rte-flow-codec.h \
+	lib/rte-flow-probe.c \
+	lib/rte-flow-probe.h
+else
+lib_libnic_la_SOURCES += \
+	lib/nic-rte-flow-stub.c
 endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* In place of the driver for rte_flow, in a build without DPDK. */
+
+#include <config.h>
+#include "nic-rte-flow.h"
+
+#include <errno.h>
+
+#include "util.h"
+
+static int
+stub_open(const char *name OVS_UNUSED, const struct smap *config OVS_UNUSED,
+          struct nic **nicp OVS_UNUSED, char **errorp)
+{
+    *errorp = xstrdup("built without --with-dpdk");
+    return EOPNOTSUPP;
+}
+
+const struct nic_class nic_rte_flow_class = {
+    .type = "rte_flow",
+    .open = stub_open,
+};
+
+const char *
+nic_rte_flow_find_device(const char *name OVS_UNUSED,
+                         struct nic_rte_flow_device *device OVS_UNUSED)
+{
+    return "built without --with-dpdk";
+}
+
+void
+nic_rte_flow_port_stopping(uint16_t ethdev OVS_UNUSED)
+{
+}
+
+void
+nic_rte_flow_port_started(uint16_t ethdev OVS_UNUSED)
+{
+}
