@@ -385,7 +385,7 @@ offload_ports_for_each(void (*cb)(const struct offload_port_info *, void *aux),
             .owner = (!port->cnic ? "stock" : hw_offload ? "ovs-handoff"
                       : "none"),
             .why = (is_automatic(port, iface)
-                    ? (port->cnic ? "its DPDK device takes flow rules"
+                    ? (port->cnic ? "its driver takes flow rules"
                        : port->refusal ? port->refusal
                        : "the NIC did not take it")
                     : port->cnic

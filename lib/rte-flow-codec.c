@@ -321,7 +321,10 @@ put_ipv6(struct rte_codec *c, const struct match *match, struct flow *rest)
         c->masks[i].ipv6.has_frag_ext = 1;
     }
     rest->ipv6_src = rest->ipv6_dst = in6addr_any;
-    rest->ipv6_label &= ~label_mask;
+    if (!(flow->ipv6_label & ~label_mask)) {
+        /* There are no more bits. */
+        rest->ipv6_label = 0;
+    }
     rest->nw_tos = rest->nw_ttl = rest->nw_proto = 0;
 }
 

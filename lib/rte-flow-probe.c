@@ -254,6 +254,11 @@ probe(uint16_t ethdev, struct rte_flow_offer *offer)
         try(offer, TRIAL_PLAIN, RTE_CODEC_SET, NULL, &offer->refusal);
     }
     if (offer->refusal) {
+        char *text = xasprintf("its driver takes no flow rules: %s",
+                               offer->refusal);
+
+        offer->refusal = intern(text);
+        free(text);
         return;
     }
     if (offer->domain == RTE_ETH_DEV_SWITCH_DOMAIN_ID_INVALID) {
@@ -285,7 +290,7 @@ rte_flow_probe(uint16_t ethdev, struct rte_flow_offer *offer)
         probe(ethdev, o);
         cache[ethdev].known = true;
         VLOG_INFO("DPDK port %"PRIu16": %s%s%s%s%s%s%s%s%s%s", ethdev,
-                  o->refusal ? "no flow rules: " : "flow rules",
+                  o->refusal ? "" : "takes flow rules",
                   o->refusal ? o->refusal : "",
                   o->groups ? ", groups" : "",
                   o->egress ? ", egress objects" : "",

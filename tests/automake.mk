@@ -25,6 +25,10 @@ UNIT_TESTS = \
 	tests/test-vport-bond \
 	tests/test-vport-bond-watcher
 
+if WITH_DPDK
+UNIT_TESTS += tests/test-rte-flow-codec
+endif
+
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
 LDADD = \
