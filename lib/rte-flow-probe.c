@@ -326,8 +326,13 @@ void
 rte_flow_probe_forget(uint16_t ethdev)
 {
     ovs_mutex_lock(&mutex);
-    if (ethdev < RTE_MAX_ETHPORTS) {
-        cache[ethdev].known = false;
+    for (size_t i = 0; i < RTE_MAX_ETHPORTS; i++) {
+        const struct rte_flow_offer *offer = &cache[i].offer;
+
+        /* A port may have been refused for another one's sake. */
+        if (i == ethdev || offer->proxy == ethdev || offer->refusal) {
+            cache[i].known = false;
+        }
     }
     ovs_mutex_unlock(&mutex);
 }

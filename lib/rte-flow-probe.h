@@ -51,7 +51,8 @@ void rte_flow_probe(uint16_t ethdev, struct rte_flow_offer *offer);
  * Returns false if there is none. */
 bool rte_flow_probe_domain(uint16_t domain, struct rte_flow_offer *offer);
 
-/* The answers about 'ethdev' do not hold any more. */
+/* The answers about 'ethdev' do not hold any more, nor do those that may have
+ * been because of it: the ports of which it is the proxy, and refusals. */
 void rte_flow_probe_forget(uint16_t ethdev);
 
 /* Turns an error of DPDK, 'rte_errno' or the like and what the driver says,

@@ -166,6 +166,12 @@ TC_TESTSUITE_AT = \
 	tests/tc-filters.at \
 	tests/tc-driver.at \
 	tests/tc-offload.at
+DPDK_TESTSUITE_AT = \
+	tests/dpdk-testsuite.at \
+	tests/system-macros.at \
+	tests/system-offload-macros.at \
+	tests/dpdk-macros.at \
+	tests/dpdk-offload.at
 EXTRA_DIST += \
 	tests/atlocal.in \
 	tests/tc-guest.sh \
@@ -176,7 +182,8 @@ EXTRA_DIST += \
 	$(COMMON_AT) \
 	$(TESTSUITE_AT) \
 	$(SYSTEM_TESTSUITE_AT) \
-	$(TC_TESTSUITE_AT)
+	$(TC_TESTSUITE_AT) \
+	$(DPDK_TESTSUITE_AT)
 
 AUTOTEST = $(AUTOM4TE) --language=autotest
 AUTOTEST_INCLUDES = -I tests -I $(top_srcdir) -I $(ovs_srcdir)
@@ -206,7 +213,13 @@ tests/tc-testsuite: $(COMMON_AT) $(TC_TESTSUITE_AT) tests/package.m4
 		$(top_srcdir)/tests/tc-testsuite.at
 	@mv $@.tmp $@
 
+tests/dpdk-testsuite: $(COMMON_AT) $(DPDK_TESTSUITE_AT) tests/package.m4
+	$(AM_V_GEN)$(AUTOTEST) $(AUTOTEST_INCLUDES) -o $@.tmp \
+		$(top_srcdir)/tests/dpdk-testsuite.at
+	@mv $@.tmp $@
+
 CLEANFILES += \
+	tests/dpdk-testsuite \
 	tests/package.m4 \
 	tests/system-testsuite \
 	tests/tc-testsuite \
@@ -300,6 +313,17 @@ check-tc: all tests/tc-testsuite tests/tc-driver \
 		$(SHELL) $(abs_top_srcdir)/tests/tc-guest.sh \
 		$(abs_top_builddir)/tests '$(autotest_path)' $(TESTSUITEFLAGS)
 
+# As root: the driver for DPDK ports, with the emulated NIC as a device of
+# DPDK.  One test at a time, as each takes a whole processor.
+check-dpdk: tests/dpdk-testsuite $(autotest_programs)
+	@if test "`id -u`" != 0; then \
+	    echo "make check-dpdk: must be run as root" >&2; exit 1; fi
+	@if test ! -e lib/librte_net_emu.so; then \
+	    echo "make check-dpdk: configure with --with-dpdk and" \
+	        "--with-dpdk-source=DIR" >&2; exit 1; fi
+	$(SHELL) tests/dpdk-testsuite -C tests \
+		AUTOTEST_PATH='$(autotest_path)' $(TESTSUITEFLAGS)
+
 # OVS's own suites, with OVS's ovs-vswitchd and with ours.  They need all of
 # OVS to be built.  OVS_SUITES_FLAGS goes to tests/ovs-suites.py.
 OVS_SUITES_FLAGS =
@@ -318,6 +342,7 @@ clean-local:
 	rm -rf tests/testsuite.dir tests/testsuite.log \
 		tests/system-testsuite.dir tests/system-testsuite.log \
 		tests/tc-testsuite.dir tests/tc-testsuite.log tests/tc-console \
+		tests/dpdk-testsuite.dir tests/dpdk-testsuite.log \
 		tests/failover-report.d tests/ovs-suites.dir mutants
-.PHONY: check-autotest check-long check-mutants check-ovs check-ovs-system \
+.PHONY: check-autotest check-dpdk check-long check-mutants check-ovs check-ovs-system \
 	check-system check-tc check-unit failover-report mutants
