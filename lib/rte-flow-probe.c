@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <rte_errno.h>
 #include <rte_ethdev.h>
 #include <rte_flow.h>
 #include <string.h>
@@ -150,12 +151,33 @@ validate(const struct rte_flow_offer *offer, uint32_t group,
     return rte_flow_explain(retval < 0 ? -retval : retval, &error, why);
 }
 
-/* Asks whether 'trial' can be a rule. */
+/* Makes 'c' a rule in 'group' and removes it again.  Drivers do not tell when
+ * asked that a port, or its proxy, is not started. */
+static int
+create(const struct rte_flow_offer *offer, uint32_t group,
+       const struct rte_codec *c, const char **why)
+{
+    struct rte_flow_attr attr = { .group = group, .transfer = 1 };
+    struct rte_flow_error error = { .type = RTE_FLOW_ERROR_TYPE_NONE };
+    struct rte_flow *flow;
+
+    flow = rte_flow_create(offer->proxy, &attr, c->items, c->actions, &error);
+    if (!flow) {
+        return rte_flow_explain(rte_errno ? rte_errno : EIO, &error, why);
+    }
+    rte_flow_destroy(offer->proxy, flow, &error);
+    return 0;
+}
+
+/* Asks whether 'trial' can be a rule.  With 'really', tries it as well: it
+ * matches only packets from and to 0.0.0.0. */
 static int
 try(const struct rte_flow_offer *offer, enum trial trial,
     enum rte_codec_style style, struct rte_flow_action_handle *counter,
-    const char **why)
+    bool really, const char **why)
 {
+    uint32_t group = (offer->groups ? RTE_FLOW_GROUP_RULES
+                      : RTE_FLOW_GROUP_ENTRY);
     struct rte_codec_place place = {
         .style = style,
         .in_ethdev = offer->ethdev,
@@ -168,8 +190,10 @@ try(const struct rte_flow_offer *offer, enum trial trial,
 
     *why = rte_codec_encode(&c, template, NULL, &place);
     ovs_assert(!*why);
-    error = validate(offer, (offer->groups ? RTE_FLOW_GROUP_RULES
-                             : RTE_FLOW_GROUP_ENTRY), 0, &c, why);
+    error = validate(offer, group, 0, &c, why);
+    if (!error && really) {
+        error = create(offer, group, &c, why);
+    }
     nic_template_unref(template);
     return error;
 }
@@ -220,7 +244,7 @@ can_share_counter(const struct rte_flow_offer *offer)
     if (!handle) {
         return false;
     }
-    ok = !try(offer, TRIAL_PLAIN, offer->style, handle, &why);
+    ok = !try(offer, TRIAL_PLAIN, offer->style, handle, false, &why);
     rte_flow_action_handle_destroy(offer->proxy, handle, &error);
     return ok;
 }
@@ -248,10 +272,10 @@ probe(uint16_t ethdev, struct rte_flow_offer *offer)
 
     offer->groups = can_jump(offer, RTE_FLOW_GROUP_ENTRY,
                              RTE_FLOW_GROUP_RULES);
-    if (try(offer, TRIAL_PLAIN, RTE_CODEC_SET, NULL, &offer->refusal)
+    if (try(offer, TRIAL_PLAIN, RTE_CODEC_SET, NULL, true, &offer->refusal)
         && offer->groups) {
         offer->groups = false;
-        try(offer, TRIAL_PLAIN, RTE_CODEC_SET, NULL, &offer->refusal);
+        try(offer, TRIAL_PLAIN, RTE_CODEC_SET, NULL, true, &offer->refusal);
     }
     if (offer->refusal) {
         char *text = xasprintf("its driver takes no flow rules: %s",
@@ -265,12 +289,13 @@ probe(uint16_t ethdev, struct rte_flow_offer *offer)
         offer->refusal = "the port belongs to no embedded switch";
         return;
     }
-    offer->style = (try(offer, TRIAL_NAT, RTE_CODEC_MODIFY_FIELD, NULL, &why)
+    offer->style = (try(offer, TRIAL_NAT, RTE_CODEC_MODIFY_FIELD, NULL, false,
+                         &why)
                     ? RTE_CODEC_SET : RTE_CODEC_MODIFY_FIELD);
-    offer->nat = !try(offer, TRIAL_NAT, offer->style, NULL, &why);
-    offer->ttl = !try(offer, TRIAL_TTL, offer->style, NULL, &why);
-    offer->ipv6 = !try(offer, TRIAL_IPV6, offer->style, NULL, &why);
-    offer->vlan = !try(offer, TRIAL_VLAN, offer->style, NULL, &why);
+    offer->nat = !try(offer, TRIAL_NAT, offer->style, NULL, false, &why);
+    offer->ttl = !try(offer, TRIAL_TTL, offer->style, NULL, false, &why);
+    offer->ipv6 = !try(offer, TRIAL_IPV6, offer->style, NULL, false, &why);
+    offer->vlan = !try(offer, TRIAL_VLAN, offer->style, NULL, false, &why);
     offer->egress = (offer->groups
                      && can_jump(offer, RTE_FLOW_GROUP_RULES,
                                  RTE_FLOW_GROUP_EGRESS)

@@ -6,9 +6,9 @@
 /* What a DPDK port offers to flow rules
  * =====================================
  *
- * Asks a port's driver with rte_flow_validate(), once, and keeps the answers
- * until rte_flow_probe_forget() (the port was stopped or is gone).  Nothing is
- * known of particular drivers.
+ * Asks a port's driver with rte_flow_validate(), once, makes one rule and
+ * removes it again, and keeps the answers until rte_flow_probe_forget() (the
+ * port was stopped or is gone).  Nothing is known of particular drivers.
  *
  * Thread-safety: everything here may be called by any thread.
  */
