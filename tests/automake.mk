@@ -52,6 +52,34 @@ tests_test_engine_SOURCES = \
 	tests/test-engine.c \
 	$(CT_HOOK_SOURCES)
 
+# The emulated NIC as a device of DPDK: 'make check-dpdk'.  These programs are
+# applications of DPDK and have nothing of ours in them.
+DPDK_TESTS =
+EXTRA_DIST += tests/net-emu-test.h
+if NET_EMU
+DPDK_TESTS += tests/test-net-emu
+check_PROGRAMS += tests/test-net-emu
+endif
+tests_test_net_emu_CPPFLAGS = $(NET_EMU_CPPFLAGS)
+tests_test_net_emu_CFLAGS = $(NET_EMU_TEST_CFLAGS)
+tests_test_net_emu_LDADD = $(NET_EMU_DPDK_LIBS) $(CHECK_LIBS)
+NET_EMU_CPPFLAGS = -DALLOW_EXPERIMENTAL_API -I $(top_srcdir)/tests
+NET_EMU_TEST_CFLAGS = -pthread $(WARNING_FLAGS) $(SANITIZER_FLAGS) \
+	$(NET_EMU_DPDK_CFLAGS) $(CHECK_CFLAGS)
+
+check-dpdk: $(noinst_PROGRAMS) $(DPDK_TESTS)
+	@if test -z '$(DPDK_TESTS)'; then \
+	    echo "make check-dpdk: needs configure --with-dpdk-source" >&2; \
+	    exit 1; fi
+	@$(TESTS_ENVIRONMENT) failed=; for test in $(DPDK_TESTS); do \
+	    test -x $$test || test=$(srcdir)/$$test; \
+	    if $(LOG_COMPILER) $(AM_LOG_FLAGS) $$test; then \
+	        echo "PASS: $$test"; \
+	    else \
+	        echo "FAIL: $$test"; failed=yes; \
+	    fi; \
+	done; test -z "$$failed"
+
 # The check of the hooks must fail when a hook does.
 TESTS += tests/check-hooks.sh
 EXTRA_DIST += \
@@ -101,6 +129,8 @@ TESTS_ENVIRONMENT = \
 	ovs_builddir='$(ovs_builddir)'; export ovs_builddir; \
 	ovs_srcdir='$(ovs_srcdir)'; export ovs_srcdir; \
 	srcdir='$(srcdir)'; export srcdir; \
+	LD_LIBRARY_PATH=$(abs_top_builddir)/lib$${LD_LIBRARY_PATH:+:}$$LD_LIBRARY_PATH; \
+	export LD_LIBRARY_PATH; \
 	abs_top_builddir='$(abs_top_builddir)'; export abs_top_builddir; \
 	NM='$(NM)'; export NM; \
 	CC='$(CC)'; export CC; \
@@ -315,5 +345,5 @@ clean-local:
 		tests/system-testsuite.dir tests/system-testsuite.log \
 		tests/tc-testsuite.dir tests/tc-testsuite.log tests/tc-console \
 		tests/failover-report.d tests/ovs-suites.dir mutants
-.PHONY: check-autotest check-long check-mutants check-ovs check-ovs-system \
+.PHONY: check-autotest check-dpdk check-long check-mutants check-ovs check-ovs-system \
 	check-system check-tc check-unit failover-report mutants
