@@ -278,12 +278,14 @@ set_nic_tc(const struct smap *other_config,
 
 const struct config_nic *
 offload_config_find_dpdk_nic(const char *name, enum nic_port_role *role,
-                             const char **whyp)
+                             const char **whyp, bool *waitingp)
 {
     const struct config_nic *cnic = NULL;
     struct nic_rte_flow_device device;
 
+    memset(&device, 0, sizeof device);
     *whyp = nic_rte_flow_find_device(name, &device);
+    *waitingp = device.waiting;
     if (!*whyp) {
         char *nic = xasprintf(NIC_RTE_FLOW_PREFIX"%"PRIu16, device.domain);
 

@@ -77,10 +77,12 @@ const struct config_iface *offload_config_find_iface(const char *name);
 /* Returns the NIC that DPDK device 'name' belongs to, which needs no
  * configuration, opens it if necessary, and stores what the device is in
  * '*role'.  Returns null if there is none, and then stores text that stays
- * valid and says why in '*whyp'. */
+ * valid and says why in '*whyp', and in '*waitingp' whether there may be one
+ * as soon as other ports are there. */
 const struct config_nic *offload_config_find_dpdk_nic(const char *name,
                                                       enum nic_port_role *role,
-                                                      const char **whyp);
+                                                      const char **whyp,
+                                                      bool *waitingp);
 
 /* Returns true if 'hw-offload' has ever been true: OVS does not stop. */
 bool offload_config_hw_offload(void);

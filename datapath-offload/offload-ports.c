@@ -33,6 +33,7 @@ struct port {
     bool is_tunnel;                 /* Never a port of a NIC. */
     bool is_dpdk;                   /* Of a NIC that needs no configuration. */
     const char *refusal;            /* Then why it is not, null if it is. */
+    bool waiting;                   /* It may be soon: nobody else's. */
     const struct config_nic *cnic;  /* Null if not attached. */
     char *dev;                      /* As attached, may be null. */
     nic_port_id id;
@@ -83,7 +84,7 @@ reassign(const struct port *port)
 
     if (netdev) {
         if (!provider_owns(netdev)) {
-            netdev_flow_flush(netdev);
+            provider_flush_stock(port->dpif_type, port->odp_port);
         }
         netdev_uninit_flow_api(netdev);
         netdev_init_flow_api(netdev);
@@ -197,6 +198,7 @@ find_nic(struct port *port, const struct config_iface *iface,
          enum nic_port_role *role)
 {
     const struct config_nic *cnic = NULL;
+    bool waiting = false;
 
     port->refusal = NULL;
     if (!iface || !is_userspace(port->dpif_type) || port->is_tunnel) {
@@ -213,11 +215,14 @@ find_nic(struct port *port, const struct config_iface *iface,
             return NULL;
         }
         cnic = offload_config_find_dpdk_nic(port->name, &device_role,
-                                            &port->refusal);
+                                            &port->refusal, &waiting);
         if (cnic && !iface->has_role) {
             *role = device_role;
         }
     }
+    ovs_mutex_lock(&ports_mutex);
+    port->waiting = waiting;
+    ovs_mutex_unlock(&ports_mutex);
     return cnic && !cnic->removing ? cnic : NULL;
 }
 
@@ -230,6 +235,7 @@ reconcile_port(struct port *port)
     enum nic_port_role role = NIC_PORT_VF;
     const struct config_nic *cnic;
     bool was_ours = port->cnic != NULL;
+    bool was_waiting = port->waiting;
 
     if (port->cnic && !iface && !port->cnic->removing) {
         /* OVS is about to remove the port. */
@@ -255,7 +261,8 @@ reconcile_port(struct port *port)
         engine_unlock(engine);
         engine_thread_wake(thread);
     }
-    return was_ours != (port->cnic != NULL);
+    return (was_ours != (port->cnic != NULL)
+            || was_waiting != port->waiting);
 }
 
 void
@@ -346,6 +353,26 @@ offload_ports_find(const struct netdev *netdev, odp_port_t *odp_port)
     return found;
 }
 
+bool
+offload_ports_is_waiting(const struct netdev *netdev)
+{
+    const char *dpif_type = netdev_get_dpif_type(netdev);
+    const char *name = netdev_get_name(netdev);
+    const struct port *port;
+    bool waiting = false;
+
+    ovs_mutex_lock(&ports_mutex);
+    HMAP_FOR_EACH (port, node, &ports) {
+        if (port->waiting && !strcmp(port->name, name)
+            && dpif_type && !strcmp(port->dpif_type, dpif_type)) {
+            waiting = true;
+            break;
+        }
+    }
+    ovs_mutex_unlock(&ports_mutex);
+    return waiting;
+}
+
 static int
 compare_ports(const void *a_, const void *b_)
 {
@@ -382,7 +409,8 @@ offload_ports_for_each(void (*cb)(const struct offload_port_info *, void *aux),
             .id = port->id,
             .role = port->role,
             .ct_offload = port->ct_offload,
-            .owner = (!port->cnic ? "stock" : hw_offload ? "ovs-handoff"
+            .owner = (port->waiting ? "none"
+                      : !port->cnic ? "stock" : hw_offload ? "ovs-handoff"
                       : "none"),
             .why = (is_automatic(port, iface)
                     ? (port->cnic ? "its driver takes flow rules"

@@ -623,6 +623,8 @@ flower_put_actions(struct flower_encoder *e, const struct flower_rule *rule,
             break;
 
         case NIC_ACTION_SET_TUPLE:
+        case NIC_ACTION_JUMP:
+        case NIC_ACTION_DEC_TTL:
         default:
             OVS_NOT_REACHED();
         }
@@ -1005,6 +1007,8 @@ flower_get_actions(const struct nlattr *nest, struct flower_rule *rule)
     case NIC_ACTION_PUSH_VLAN:
     case NIC_ACTION_POP_VLAN:
     case NIC_ACTION_CT_CLEAR:
+    case NIC_ACTION_JUMP:
+    case NIC_ACTION_DEC_TTL:
     default:
         return unknown;
     }

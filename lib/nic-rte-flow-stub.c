@@ -24,8 +24,9 @@ const struct nic_class nic_rte_flow_class = {
 
 const char *
 nic_rte_flow_find_device(const char *name OVS_UNUSED,
-                         struct nic_rte_flow_device *device OVS_UNUSED)
+                         struct nic_rte_flow_device *device)
 {
+    *device = (struct nic_rte_flow_device) { .domain = 0 };
     return "built without --with-dpdk";
 }
 

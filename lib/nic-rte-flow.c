@@ -70,6 +70,7 @@ nic_rte_flow_find_device(const char *name, struct nic_rte_flow_device *device)
     struct netdev *netdev;
     uint16_t ethdev;
 
+    memset(device, 0, sizeof *device);
     netdev = find_netdev(name, &ethdev);
     if (!netdev) {
         return "it has no DPDK device";
@@ -77,6 +78,7 @@ nic_rte_flow_find_device(const char *name, struct nic_rte_flow_device *device)
     rte_flow_probe(ethdev, &offer);
     netdev_close(netdev);
     device->domain = offer.domain;
+    device->waiting = offer.waiting;
     device->role = offer.representor ? NIC_PORT_VF : NIC_PORT_UPLINK;
     return offer.refusal;
 }

@@ -70,11 +70,13 @@ extern const struct nic_class nic_rte_flow_class;
 struct nic_rte_flow_device {
     uint16_t domain;
     enum nic_port_role role;        /* A representor is a VF. */
+    bool waiting;                   /* Not yet: a port that it needs is not
+                                     * started. */
 };
 
-/* Returns null if the DPDK device of OVS's network device 'name' can be a port
- * of a NIC, and stores what is known of it in '*device'.  Otherwise returns
- * text that stays valid and says why not. */
+/* Stores what is known of the DPDK device of OVS's network device 'name' in
+ * '*device'.  Returns null if it can be a port of a NIC, otherwise text that
+ * stays valid and says why not. */
 const char *nic_rte_flow_find_device(const char *name,
                                      struct nic_rte_flow_device *device);
 

@@ -732,6 +732,10 @@ put_actions(struct rte_codec *c, const struct nic_template *t,
         case NIC_ACTION_CT_CLEAR:
             why = "connection tracking stays with the software";
             break;
+        case NIC_ACTION_JUMP:
+        case NIC_ACTION_DEC_TTL:
+            why = "has an action that only the emulated NIC has";
+            break;
         default:
             OVS_NOT_REACHED();
         }
@@ -750,6 +754,8 @@ rte_codec_encode(struct rte_codec *c, const struct nic_template *t,
 
     if (t->table != NIC_TABLE_ROOT) {
         return "the NIC has one table";
+    } else if (t->priority || t->in_port == NIC_PORT_ANY) {
+        return "has a priority or no port of its own";
     }
     values = values ? values : &no_values;
     nic_rule_to_match(t, values, &match);

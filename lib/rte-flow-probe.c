@@ -253,8 +253,9 @@ static void
 probe(uint16_t ethdev, struct rte_flow_offer *offer)
 {
     struct rte_eth_dev_info info;
-    struct rte_flow_error error;
+    struct rte_flow_error ignored;
     const char *why;
+    int error;
 
     memset(offer, 0, sizeof *offer);
     offer->ethdev = ethdev;
@@ -266,21 +267,25 @@ probe(uint16_t ethdev, struct rte_flow_offer *offer)
     offer->domain = info.switch_info.domain_id;
     offer->representor = (info.dev_flags
                           && *info.dev_flags & RTE_ETH_DEV_REPRESENTOR);
-    if (rte_flow_pick_transfer_proxy(ethdev, &offer->proxy, &error)) {
+    if (rte_flow_pick_transfer_proxy(ethdev, &offer->proxy, &ignored)) {
         offer->proxy = ethdev;
     }
 
     offer->groups = can_jump(offer, RTE_FLOW_GROUP_ENTRY,
                              RTE_FLOW_GROUP_RULES);
-    if (try(offer, TRIAL_PLAIN, RTE_CODEC_SET, NULL, true, &offer->refusal)
-        && offer->groups) {
+    error = try(offer, TRIAL_PLAIN, RTE_CODEC_SET, NULL, true,
+                &offer->refusal);
+    if (error && offer->groups) {
         offer->groups = false;
-        try(offer, TRIAL_PLAIN, RTE_CODEC_SET, NULL, true, &offer->refusal);
+        error = try(offer, TRIAL_PLAIN, RTE_CODEC_SET, NULL, true,
+                    &offer->refusal);
     }
-    if (offer->refusal) {
-        char *text = xasprintf("its driver takes no flow rules: %s",
-                               offer->refusal);
+    if (error) {
+        char *text;
 
+        offer->waiting = error == ENODEV;
+        text = xasprintf("its driver takes no flow rules%s: %s",
+                         offer->waiting ? " yet" : "", offer->refusal);
         offer->refusal = intern(text);
         free(text);
         return;

@@ -35,6 +35,8 @@ struct rte_flow_offer {
     /* Null if the port can have rules, otherwise text that stays valid and
      * says why not.  Nothing below counts then. */
     const char *refusal;
+    bool waiting;               /* The refusal is about a port that is not
+                                 * started. */
 
     bool groups;                /* RTE_FLOW_GROUP_RULES can be used. */
     bool egress;                /* So can a group per egress object... */

@@ -167,6 +167,7 @@ AC_DEFUN([HANDOFF_CHECK_DPDK],
       DPDK_CPPFLAGS=-DHANDOFF_DPDK],
      [handoff_dpdk=no])
    AC_SUBST([DPDK_CPPFLAGS])
+   AC_SUBST([handoff_dpdk])
    AM_CONDITIONAL([WITH_DPDK], [test "$with_dpdk" != no])])
 
 # HANDOFF_ENABLE_WERROR

@@ -56,6 +56,34 @@ tests_test_engine_SOURCES = \
 	tests/test-engine.c \
 	$(CT_HOOK_SOURCES)
 
+# The emulated NIC as a device of DPDK: 'make check-dpdk'.  These programs are
+# applications of DPDK and have nothing of ours in them.
+DPDK_TESTS =
+EXTRA_DIST += tests/net-emu-test.h
+if NET_EMU
+DPDK_TESTS += tests/test-net-emu
+check_PROGRAMS += tests/test-net-emu
+endif
+tests_test_net_emu_CPPFLAGS = $(NET_EMU_CPPFLAGS)
+tests_test_net_emu_CFLAGS = $(NET_EMU_TEST_CFLAGS)
+tests_test_net_emu_LDADD = $(NET_EMU_DPDK_LIBS) $(CHECK_LIBS)
+NET_EMU_CPPFLAGS = -DALLOW_EXPERIMENTAL_API -I $(top_srcdir)/tests
+NET_EMU_TEST_CFLAGS = -pthread $(WARNING_FLAGS) $(SANITIZER_FLAGS) \
+	$(NET_EMU_DPDK_CFLAGS) $(CHECK_CFLAGS)
+
+check-dpdk-unit: $(noinst_PROGRAMS) $(DPDK_TESTS)
+	@if test -z '$(DPDK_TESTS)'; then \
+	    echo "make check-dpdk: needs configure --with-dpdk-source" >&2; \
+	    exit 1; fi
+	@$(TESTS_ENVIRONMENT) failed=; for test in $(DPDK_TESTS); do \
+	    test -x $$test || test=$(srcdir)/$$test; \
+	    if $(LOG_COMPILER) $(AM_LOG_FLAGS) $$test; then \
+	        echo "PASS: $$test"; \
+	    else \
+	        echo "FAIL: $$test"; failed=yes; \
+	    fi; \
+	done; test -z "$$failed"
+
 # The check of the hooks must fail when a hook does.
 TESTS += tests/check-hooks.sh
 EXTRA_DIST += \
@@ -105,6 +133,8 @@ TESTS_ENVIRONMENT = \
 	ovs_builddir='$(ovs_builddir)'; export ovs_builddir; \
 	ovs_srcdir='$(ovs_srcdir)'; export ovs_srcdir; \
 	srcdir='$(srcdir)'; export srcdir; \
+	LD_LIBRARY_PATH=$(abs_top_builddir)/lib$${LD_LIBRARY_PATH:+:}$$LD_LIBRARY_PATH; \
+	export LD_LIBRARY_PATH; \
 	abs_top_builddir='$(abs_top_builddir)'; export abs_top_builddir; \
 	NM='$(NM)'; export NM; \
 	CC='$(CC)'; export CC; \
@@ -313,13 +343,15 @@ check-tc: all tests/tc-testsuite tests/tc-driver \
 		$(SHELL) $(abs_top_srcdir)/tests/tc-guest.sh \
 		$(abs_top_builddir)/tests '$(autotest_path)' $(TESTSUITEFLAGS)
 
-# As root: the driver for DPDK ports, with the emulated NIC as a device of
-# DPDK.  One test at a time, as each takes a whole processor.
-check-dpdk: tests/dpdk-testsuite $(autotest_programs)
+# Programs that use the emulated NIC as a device of DPDK; and as root the suite
+# for the driver for DPDK ports, with that device.  One test of it at a time, as
+# each takes a whole processor.
+check-dpdk: check-dpdk-unit check-dpdk-suite
+check-dpdk-suite: tests/dpdk-testsuite $(noinst_PROGRAMS) $(autotest_programs)
 	@if test "`id -u`" != 0; then \
 	    echo "make check-dpdk: must be run as root" >&2; exit 1; fi
-	@if test ! -e lib/librte_net_emu.so; then \
-	    echo "make check-dpdk: configure with --with-dpdk and" \
+	@if test -z '$(DPDK_TESTS)' || test '$(handoff_dpdk)' = no; then \
+	    echo "make check-dpdk: needs configure --with-dpdk" \
 	        "--with-dpdk-source=DIR" >&2; exit 1; fi
 	$(SHELL) tests/dpdk-testsuite -C tests \
 		AUTOTEST_PATH='$(autotest_path)' $(TESTSUITEFLAGS)
@@ -344,5 +376,6 @@ clean-local:
 		tests/tc-testsuite.dir tests/tc-testsuite.log tests/tc-console \
 		tests/dpdk-testsuite.dir tests/dpdk-testsuite.log \
 		tests/failover-report.d tests/ovs-suites.dir mutants
-.PHONY: check-autotest check-dpdk check-long check-mutants check-ovs check-ovs-system \
-	check-system check-tc check-unit failover-report mutants
+.PHONY: check-autotest check-dpdk check-dpdk-suite check-dpdk-unit check-long \
+	check-mutants check-ovs check-ovs-system check-system check-tc check-unit \
+	failover-report mutants
