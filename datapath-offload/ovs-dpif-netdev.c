@@ -370,9 +370,7 @@ provider_flush_stock(const char *dpif_type, odp_port_t odp_port)
             dp_netdev_offload_flush(dp, port);
         }
         ovs_rwlock_unlock(&dp->port_rwlock);
-        ovs_mutex_lock(&dp_netdev_mutex);
         dp_netdev_unref(dp);
-        ovs_mutex_unlock(&dp_netdev_mutex);
     }
 }
 
