@@ -62,6 +62,7 @@ lib_libnic_la_SOURCES = \
 
 if WITH_DPDK
 lib_libnic_la_SOURCES += \
+	lib/nic-rte-flow-carrier.c \
 	lib/nic-rte-flow-egress.c \
 	lib/nic-rte-flow-private.h \
 	lib/nic-rte-flow-rule.c \

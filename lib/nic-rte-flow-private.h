@@ -7,7 +7,8 @@
  * ===============================================
  *
  * nic-rte-flow.c has the NIC's interface, its queue and its ports;
- * nic-rte-flow-rule.c rules; nic-rte-flow-egress.c egress objects.
+ * nic-rte-flow-rule.c rules; nic-rte-flow-egress.c egress objects;
+ * nic-rte-flow-carrier.c the carrier of ports.
  *
  * Locks, in the order in which they are taken:
  *
@@ -123,6 +124,10 @@ struct rte_port *rte_port_find(const struct nic_rte *, nic_port_id);
 
 /* The same, but null also if rules cannot be made for it now. */
 struct rte_port *rte_port_find_running(const struct nic_rte *, nic_port_id);
+
+/* Carrier of 'port', for nic_rte_flow_get_carrier(). */
+void rte_carrier_add(const struct rte_port *port);
+void rte_carrier_remove(const struct rte_port *port);
 
 extern const char rte_gone_port[];
 extern const char rte_no_egress[];

@@ -7,6 +7,8 @@
 
 #include <errno.h>
 
+#include "ovs-thread.h"
+#include "seq.h"
 #include "util.h"
 
 static int
@@ -38,4 +40,24 @@ nic_rte_flow_port_stopping(uint16_t ethdev OVS_UNUSED)
 void
 nic_rte_flow_port_started(uint16_t ethdev OVS_UNUSED)
 {
+}
+
+bool
+nic_rte_flow_get_carrier(const char *name OVS_UNUSED,
+                         bool *carrier OVS_UNUSED)
+{
+    return false;
+}
+
+struct seq *
+nic_rte_flow_carrier_seq(void)
+{
+    static struct ovsthread_once once = OVSTHREAD_ONCE_INITIALIZER;
+    static struct seq *seq;
+
+    if (ovsthread_once_start(&once)) {
+        seq = seq_create();
+        ovsthread_once_done(&once);
+    }
+    return seq;
 }

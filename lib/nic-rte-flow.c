@@ -368,6 +368,7 @@ nic_rte_port_add(struct nic *nic_, const char *name,
     atomic_init(&port->gone, false);
     make_jump(nic, port);
     register_events(port);
+    rte_carrier_add(port);
 
     ovs_mutex_lock(&nic->rule_mutex);
     ovs_mutex_lock(&nic->egress_mutex);
@@ -422,6 +423,7 @@ nic_rte_port_del(struct nic *nic_, nic_port_id id)
     ovs_mutex_unlock(&nic->rule_mutex);
 
     if (port) {
+        rte_carrier_remove(port);
         unregister_events(port);
         netdev_close(port->netdev);
         free(port->name);

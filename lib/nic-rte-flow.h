@@ -52,13 +52,16 @@
  *
  * Rules of an earlier life of this program went with its DPDK ports.
  *
- * Thread-safety: see nic.h.  The functions below may be called by the main
- * thread only, while no operation on a NIC's ports is under way.
+ * Thread-safety: see nic.h.  nic_rte_flow_port_stopping() and
+ * nic_rte_flow_port_started() may be called by any thread, the other functions
+ * below by the main thread only unless they say something else.
  */
 
 #include <stdbool.h>
 #include <stdint.h>
 #include "lib/nic.h"
+
+struct seq;
 
 /* The NIC of switch domain N is called "dpdk-N". */
 #define NIC_RTE_FLOW_PREFIX "dpdk-"
@@ -83,5 +86,12 @@ const char *nic_rte_flow_find_device(const char *name,
 /* DPDK port 'ethdev' is about to be stopped or closed; it was started. */
 void nic_rte_flow_port_stopping(uint16_t ethdev);
 void nic_rte_flow_port_started(uint16_t ethdev);
+
+/* Carrier of the ports of all NICs, as a source for carrier.h.  The sequence
+ * number changes at once where the driver sends link state interrupts and they
+ * are enabled (options:dpdk-lsc-interrupt=true).  Any thread; the first call of
+ * nic_rte_flow_carrier_seq() may make it. */
+bool nic_rte_flow_get_carrier(const char *name, bool *carrier);
+struct seq *nic_rte_flow_carrier_seq(void);
 
 #endif /* nic-rte-flow.h */

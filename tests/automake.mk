@@ -201,7 +201,8 @@ DPDK_TESTSUITE_AT = \
 	tests/system-macros.at \
 	tests/system-offload-macros.at \
 	tests/dpdk-macros.at \
-	tests/dpdk-offload.at
+	tests/dpdk-offload.at \
+	tests/dpdk-vport-bond.at
 EXTRA_DIST += \
 	tests/atlocal.in \
 	tests/tc-guest.sh \
