@@ -82,3 +82,9 @@ HOOK_SOURCES += \
 	datapath-offload/ovs-dpif-netdev.c \
 	datapath-offload/ovs-dpif.c \
 	datapath-offload/ovs-netdev-offload.c
+if WITH_DPDK
+HOOK_SOURCES += datapath-offload/ovs-netdev-dpdk.c
+
+# DPDK's inline functions need the instructions that it was built for.
+datapath-offload/ovs-netdev-dpdk.$(OBJEXT): AM_CFLAGS += $(DPDK_CFLAGS)
+endif

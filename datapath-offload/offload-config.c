@@ -3,6 +3,7 @@
 #include <config.h>
 #include "offload-config.h"
 
+#include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "engine.h"
 #include "lib/bad-values.h"
 #include "lib/nic-emu.h"
+#include "lib/nic-rte-flow.h"
 #include "lib/nic-tc.h"
 #include "offload-ports.h"
 #include "openvswitch/poll-loop.h"
@@ -107,8 +109,6 @@ set_engine_config(const struct smap *other_config)
     static bool ct_offload = true;
     const char *mode;
 
-    hw_offload = hw_offload || smap_get_bool(other_config, "hw-offload",
-                                             false);
     read_bool(other_config, where, "ct-offload", true, &ct_offload);
     new.enabled = (ct_offload
                    && smap_get_bool(other_config, "hw-offload", false));
@@ -233,17 +233,21 @@ set_nics(const struct smap *other_config)
     SHASH_FOR_EACH (node, &nics) {
         struct config_nic *cnic = node->data;
 
-        cnic->mark = false;
+        /* Those of DPDK ports are not configured, and stay. */
+        cnic->mark = cnic->nic->class == &nic_rte_flow_class;
     }
     SMAP_FOR_EACH (pair, other_config) {
         const char *name;
 
         if (!strncmp(pair->key, NIC_EMU_PREFIX, strlen(NIC_EMU_PREFIX))) {
             name = pair->key + strlen(NIC_EMU_PREFIX);
-            if (!name[0] || strchr(name, '/') || !strcmp(name, NIC_TC)) {
+            if (!name[0] || strchr(name, '/') || !strcmp(name, NIC_TC)
+                || !strncmp(name, NIC_RTE_FLOW_PREFIX,
+                            strlen(NIC_RTE_FLOW_PREFIX))) {
                 report("Open_vSwitch other_config key", pair->key,
-                       "the name of a NIC must not be empty, contain '/' or "
-                       "be \"" NIC_TC "\"");
+                       "the name of a NIC must not be empty, contain '/', be "
+                       "\"" NIC_TC "\" or begin with \""
+                       NIC_RTE_FLOW_PREFIX "\"");
             } else {
                 set_nic(&nic_emu_class, name, pair->key, pair->value);
             }
@@ -270,6 +274,34 @@ set_nic_tc(const struct smap *other_config,
             break;
         }
     }
+}
+
+const struct config_nic *
+offload_config_find_dpdk_nic(const char *name, enum nic_port_role *role,
+                             const char **whyp, bool *waitingp)
+{
+    const struct config_nic *cnic = NULL;
+    struct nic_rte_flow_device device;
+
+    memset(&device, 0, sizeof device);
+    *whyp = nic_rte_flow_find_device(name, &device);
+    *waitingp = device.waiting;
+    if (!*whyp) {
+        char *nic = xasprintf(NIC_RTE_FLOW_PREFIX"%"PRIu16, device.domain);
+
+        cnic = shash_find_data(&nics, nic);
+        if (!cnic) {
+            char *value = xasprintf("domain=%"PRIu16, device.domain);
+
+            set_nic(&nic_rte_flow_class, nic, nic, value);
+            free(value);
+            cnic = shash_find_data(&nics, nic);
+        }
+        free(nic);
+        *role = device.role;
+        *whyp = cnic ? NULL : "its NIC could not be opened";
+    }
+    return cnic;
 }
 
 static void
@@ -418,6 +450,7 @@ set_ifaces(const struct offload_iface_config *configs, size_t n)
             report(key, role, "allowed are \"uplink\" and \"vf\"");
             free(key);
         }
+        iface->has_role = smap_get(smap, "nic-role") != NULL;
         read_bool(smap, where, "ct-offload", true, &iface->ct_offload);
         free(where);
     }
@@ -449,6 +482,8 @@ void
 offload_config_set(const struct smap *other_config,
                    const struct offload_iface_config *iface_configs, size_t n)
 {
+    hw_offload = hw_offload || smap_get_bool(other_config, "hw-offload",
+                                             false);
     set_nics(other_config);
     set_nic_tc(other_config, iface_configs, n);
     set_ifaces(iface_configs, n);

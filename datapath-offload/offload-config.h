@@ -64,6 +64,7 @@ struct config_iface {
     char *nic;                      /* Null if none. */
     char *dev;                      /* Kernel device for its rules, or null. */
     enum nic_port_role role;
+    bool has_role;                  /* 'role' is configured. */
     bool ct_offload;
     bool mark;
 };
@@ -72,6 +73,16 @@ struct config_iface {
  * Valid until the configuration changes. */
 const struct config_nic *offload_config_get_nic(const char *name);
 const struct config_iface *offload_config_find_iface(const char *name);
+
+/* Returns the NIC that DPDK device 'name' belongs to, which needs no
+ * configuration, opens it if necessary, and stores what the device is in
+ * '*role'.  Returns null if there is none, and then stores text that stays
+ * valid and says why in '*whyp', and in '*waitingp' whether there may be one
+ * as soon as other ports are there. */
+const struct config_nic *offload_config_find_dpdk_nic(const char *name,
+                                                      enum nic_port_role *role,
+                                                      const char **whyp,
+                                                      bool *waitingp);
 
 /* Returns true if 'hw-offload' has ever been true: OVS does not stop. */
 bool offload_config_hw_offload(void);

@@ -31,6 +31,9 @@ struct port {
     const char *dpif_type;          /* OVS's own: it compares addresses. */
     odp_port_t odp_port;
     bool is_tunnel;                 /* Never a port of a NIC. */
+    bool is_dpdk;                   /* Of a NIC that needs no configuration. */
+    const char *refusal;            /* Then why it is not, null if it is. */
+    bool waiting;                   /* It may be soon: nobody else's. */
     const struct config_nic *cnic;  /* Null if not attached. */
     char *dev;                      /* As attached, may be null. */
     nic_port_id id;
@@ -81,7 +84,7 @@ reassign(const struct port *port)
 
     if (netdev) {
         if (!provider_owns(netdev)) {
-            netdev_flow_flush(netdev);
+            provider_flush_stock(port->dpif_type, port->odp_port);
         }
         netdev_uninit_flow_api(netdev);
         netdev_init_flow_api(netdev);
@@ -113,7 +116,7 @@ detach(struct port *port)
 
 static void
 attach(struct port *port, const struct config_nic *cnic,
-       const struct config_iface *iface)
+       const struct config_iface *iface, enum nic_port_role role)
 {
     const struct nic_class *class = cnic->nic->class;
     bool elsewhere = iface->dev && class->port_add_on;
@@ -122,9 +125,9 @@ attach(struct port *port, const struct config_nic *cnic,
 
     error = (elsewhere
              ? class->port_add_on(cnic->nic, port->name, iface->dev,
-                                  port->odp_port, iface->role, &id)
-             : class->port_add(cnic->nic, port->name, port->odp_port,
-                               iface->role, &id));
+                                  port->odp_port, role, &id)
+             : class->port_add(cnic->nic, port->name, port->odp_port, role,
+                               &id));
     if (error) {
         static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(1, 5);
 
@@ -137,7 +140,7 @@ attach(struct port *port, const struct config_nic *cnic,
     ovs_mutex_lock(&ports_mutex);
     port->cnic = cnic;
     port->id = id;
-    port->role = iface->role;
+    port->role = role;
     port->ct_offload = iface->ct_offload;
     ovs_mutex_unlock(&ports_mutex);
 
@@ -180,35 +183,74 @@ has_changed(const struct port *port)
     return nic->class->port_changed && nic->class->port_changed(nic, port->id);
 }
 
+/* Returns true if nothing is configured about the NIC of 'port', 'iface': it
+ * belongs to that of its DPDK device, if this has one. */
+static bool
+is_automatic(const struct port *port, const struct config_iface *iface)
+{
+    return port->is_dpdk && iface && !iface->nic;
+}
+
+/* Returns the NIC that 'port', 'iface', is to be a port of, or null, and
+ * stores its role there in '*role'. */
+static const struct config_nic *
+find_nic(struct port *port, const struct config_iface *iface,
+         enum nic_port_role *role)
+{
+    const struct config_nic *cnic = NULL;
+    bool waiting = false;
+
+    port->refusal = NULL;
+    if (!iface || !is_userspace(port->dpif_type) || port->is_tunnel) {
+        return NULL;
+    }
+    *role = iface->role;
+    if (iface->nic) {
+        cnic = offload_config_get_nic(iface->nic);
+    } else if (is_automatic(port, iface)) {
+        enum nic_port_role device_role;
+
+        if (!offload_config_hw_offload()) {
+            port->refusal = "hw-offload is false";
+            return NULL;
+        }
+        cnic = offload_config_find_dpdk_nic(port->name, &device_role,
+                                            &port->refusal, &waiting);
+        if (cnic && !iface->has_role) {
+            *role = device_role;
+        }
+    }
+    ovs_mutex_lock(&ports_mutex);
+    port->waiting = waiting;
+    ovs_mutex_unlock(&ports_mutex);
+    return cnic && !cnic->removing ? cnic : NULL;
+}
+
 /* Attaches or detaches 'port' as configured.  Returns true if that changed
  * whose it is. */
 static bool
 reconcile_port(struct port *port)
 {
     const struct config_iface *iface = offload_config_find_iface(port->name);
-    const struct config_nic *cnic = NULL;
+    enum nic_port_role role = NIC_PORT_VF;
+    const struct config_nic *cnic;
     bool was_ours = port->cnic != NULL;
+    bool was_waiting = port->waiting;
 
-    if (iface && iface->nic && is_userspace(port->dpif_type)
-        && !port->is_tunnel) {
-        cnic = offload_config_get_nic(iface->nic);
-    }
     if (port->cnic && !iface && !port->cnic->removing) {
         /* OVS is about to remove the port. */
         return false;
     }
-    if (cnic && cnic->removing) {
-        cnic = NULL;
-    }
+    cnic = find_nic(port, iface, &role);
     if (port->cnic
-        && (port->cnic != cnic || port->role != iface->role
+        && (port->cnic != cnic || port->role != role
             || !nullable_string_is_equal(port->dev, iface->dev)
             || has_changed(port))) {
         detach(port);
     }
     if (cnic && !port->cnic) {
         if (!is_name_attached(port->name)) {
-            attach(port, cnic, iface);
+            attach(port, cnic, iface, role);
         }
     } else if (port->cnic && port->ct_offload != iface->ct_offload) {
         port->ct_offload = iface->ct_offload;
@@ -219,7 +261,8 @@ reconcile_port(struct port *port)
         engine_unlock(engine);
         engine_thread_wake(thread);
     }
-    return was_ours != (port->cnic != NULL);
+    return (was_ours != (port->cnic != NULL)
+            || was_waiting != port->waiting);
 }
 
 void
@@ -247,6 +290,7 @@ offload_ports_add(struct netdev *netdev, const char *dpif_type,
         port->odp_port = odp_port;
         port->is_tunnel
             = netdev_vport_is_vport_class(netdev_get_class(netdev));
+        port->is_dpdk = !strcmp(netdev_get_type(netdev), "dpdk");
         ovs_mutex_lock(&ports_mutex);
         hmap_insert(&ports, &port->node, port_hash(dpif_type, odp_port));
         ovs_mutex_unlock(&ports_mutex);
@@ -309,6 +353,26 @@ offload_ports_find(const struct netdev *netdev, odp_port_t *odp_port)
     return found;
 }
 
+bool
+offload_ports_is_waiting(const struct netdev *netdev)
+{
+    const char *dpif_type = netdev_get_dpif_type(netdev);
+    const char *name = netdev_get_name(netdev);
+    const struct port *port;
+    bool waiting = false;
+
+    ovs_mutex_lock(&ports_mutex);
+    HMAP_FOR_EACH (port, node, &ports) {
+        if (port->waiting && !strcmp(port->name, name)
+            && dpif_type && !strcmp(port->dpif_type, dpif_type)) {
+            waiting = true;
+            break;
+        }
+    }
+    ovs_mutex_unlock(&ports_mutex);
+    return waiting;
+}
+
 static int
 compare_ports(const void *a_, const void *b_)
 {
@@ -345,9 +409,14 @@ offload_ports_for_each(void (*cb)(const struct offload_port_info *, void *aux),
             .id = port->id,
             .role = port->role,
             .ct_offload = port->ct_offload,
-            .owner = (!port->cnic ? "stock" : hw_offload ? "ovs-handoff"
+            .owner = (port->waiting ? "none"
+                      : !port->cnic ? "stock" : hw_offload ? "ovs-handoff"
                       : "none"),
-            .why = (port->cnic
+            .why = (is_automatic(port, iface)
+                    ? (port->cnic ? "its driver takes flow rules"
+                       : port->refusal ? port->refusal
+                       : "the NIC did not take it")
+                    : port->cnic
                     ? (hw_offload ? "other_config:nic names a NIC"
                        : "hw-offload is false")
                     : !is_userspace(port->dpif_type)

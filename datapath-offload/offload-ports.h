@@ -10,7 +10,8 @@
  * configuration (offload-config.h) says.
  *
  * A port is ours if it is in a userspace datapath and its Interface names a
- * NIC in other_config:nic.  Ownership is decided before OVS's own providers
+ * NIC in other_config:nic, or it is a DPDK port whose driver takes flow rules
+ * and its Interface names none.  Ownership is decided before OVS's own providers
  * see the port.
  *
  * Thread-safety: main thread only, except offload_ports_find().
@@ -48,6 +49,10 @@ void offload_ports_hw_offload_enabled(void);
 /* Returns true if 'netdev' is a port of one of our NICs, and stores its
  * datapath port number in '*odp_port'.  Any thread. */
 bool offload_ports_find(const struct netdev *netdev, odp_port_t *odp_port);
+
+/* Returns true if 'netdev' is to become a port of one of our NICs, which
+ * cannot have it yet.  Any thread. */
+bool offload_ports_is_waiting(const struct netdev *netdev);
 
 /* Iterates over ports, for commands. */
 struct offload_port_info {

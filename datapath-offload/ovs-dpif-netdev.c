@@ -20,7 +20,8 @@
  *       belongs to.
  *
  * It also hands megaflows to the provider that are older than its ownership of
- * a port (provider_reread_megaflows()), and reads counters that dpif does not
+ * a port (provider_reread_megaflows()), has OVS's offload threads end another
+ * provider's (provider_flush_stock()), and reads counters that dpif does not
  * show (dp-bond-stats.h). */
 
 #include <config.h>
@@ -328,6 +329,49 @@ provider_reread_megaflows(const char *dpif_type, odp_port_t odp_port)
         }
     }
     ovs_mutex_unlock(&dp_netdev_mutex);
+}
+
+/* Returns the datapath of 'dpif_type' that has port 'odp_port', with a
+ * reference, or null. */
+static struct dp_netdev *
+find_datapath(const char *dpif_type, odp_port_t odp_port)
+{
+    struct dp_netdev *found = NULL;
+    struct shash_node *node;
+
+    ovs_mutex_lock(&dp_netdev_mutex);
+    SHASH_FOR_EACH (node, &dp_netdevs) {
+        struct dp_netdev *dp = node->data;
+
+        if (!found && !strcmp(dp->class->type, dpif_type)) {
+            ovs_rwlock_rdlock(&dp->port_rwlock);
+            if (dp_netdev_lookup_port(dp, odp_port)) {
+                ovs_refcount_ref(&dp->ref_cnt);
+                found = dp;
+            }
+            ovs_rwlock_unlock(&dp->port_rwlock);
+        }
+    }
+    ovs_mutex_unlock(&dp_netdev_mutex);
+    return found;
+}
+
+void
+provider_flush_stock(const char *dpif_type, odp_port_t odp_port)
+{
+    struct dp_netdev *dp = find_datapath(dpif_type, odp_port);
+
+    if (dp) {
+        struct dp_netdev_port *port;
+
+        ovs_rwlock_wrlock(&dp->port_rwlock);
+        port = dp_netdev_lookup_port(dp, odp_port);
+        if (port) {
+            dp_netdev_offload_flush(dp, port);
+        }
+        ovs_rwlock_unlock(&dp->port_rwlock);
+        dp_netdev_unref(dp);
+    }
 }
 
 bool

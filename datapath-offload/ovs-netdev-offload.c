@@ -45,6 +45,7 @@ guarded_init(size_t i, struct netdev *netdev)
     odp_port_t odp_port;
 
     if (offload_ports_find(netdev, &odp_port)
+        || offload_ports_is_waiting(netdev)
         || !strcmp(netdev_get_type(netdev), "tap")) {
         return EOPNOTSUPP;
     }

@@ -51,6 +51,7 @@ lib_libnic_la_SOURCES = \
 	lib/nic-emu-table.h \
 	lib/nic-emu.c \
 	lib/nic-emu.h \
+	lib/nic-rte-flow.h \
 	lib/nic-rule.c \
 	lib/nic-rule.h \
 	lib/nic-tc-kernel.c \
@@ -64,3 +65,77 @@ lib_libnic_la_SOURCES = \
 	lib/nic.h \
 	lib/tc-socket.c \
 	lib/tc-socket.h
+
+if WITH_DPDK
+lib_libnic_la_SOURCES += \
+	lib/nic-rte-flow-carrier.c \
+	lib/nic-rte-flow-egress.c \
+	lib/nic-rte-flow-private.h \
+	lib/nic-rte-flow-rule.c \
+	lib/nic-rte-flow.c \
+	lib/rte-flow-codec.c \
+	lib/rte-flow-codec.h \
+	lib/rte-flow-probe.c \
+	lib/rte-flow-probe.h
+else
+lib_libnic_la_SOURCES += \
+	lib/nic-rte-flow-stub.c
+endif
+
+# The emulated NIC as a device of DPDK: a plugin, which shares no symbol with
+# any program.  It is linked like a program because only here a shared object
+# is wanted.
+NET_EMU_SOURCES = \
+	lib/net-emu-action.c \
+	lib/net-emu-args.c \
+	lib/net-emu-args.h \
+	lib/net-emu-async.c \
+	lib/net-emu-async.h \
+	lib/net-emu-flow.c \
+	lib/net-emu-flow.h \
+	lib/net-emu-match.c \
+	lib/net-emu-ovs.c \
+	lib/net-emu-port.c \
+	lib/net-emu-private.h \
+	lib/net-emu-restrict.c \
+	lib/net-emu-restrict.h \
+	lib/net-emu-spec.h \
+	lib/net-emu-wire.c \
+	lib/net-emu-wire.h \
+	lib/net-emu.c
+NET_EMU_NIC_SOURCES = \
+	lib/nic-emu-check.c \
+	lib/nic-emu-config.c \
+	lib/nic-emu-ct.c \
+	lib/nic-emu-edit.c \
+	lib/nic-emu-grace.c \
+	lib/nic-emu-hw.c \
+	lib/nic-emu-object.c \
+	lib/nic-emu-parse.c \
+	lib/nic-emu-pass.c \
+	lib/nic-emu-port.c \
+	lib/nic-emu-replay.c \
+	lib/nic-emu-store.c \
+	lib/nic-emu-table.c \
+	lib/nic-rule.c \
+	lib/nic.c
+EXTRA_DIST += lib/net-emu.map
+if NET_EMU
+noinst_PROGRAMS = lib/librte_net_emu.so
+lib_librte_net_emu_so_SOURCES = $(NET_EMU_SOURCES) $(NET_EMU_NIC_SOURCES)
+lib_librte_net_emu_so_CPPFLAGS = $(AM_CPPFLAGS) \
+	-DALLOW_INTERNAL_API -DALLOW_EXPERIMENTAL_API \
+	-isystem $(dpdk_srcdir)/lib/ethdev \
+	-isystem $(dpdk_srcdir)/lib/eal/include \
+	-isystem $(dpdk_srcdir)/drivers/bus/vdev
+lib_librte_net_emu_so_CFLAGS = $(AM_CFLAGS) $(NET_EMU_DPDK_CFLAGS) -fPIC
+lib_librte_net_emu_so_LDFLAGS = $(AM_LDFLAGS) -Wc,-shared \
+	-Wl,-Bsymbolic -Wl,-z,defs -Wl,-z,nodelete -Wl,--gc-sections \
+	-Wl,--version-script=$(srcdir)/lib/net-emu.map
+lib_librte_net_emu_so_LDADD = \
+	$(ovs_builddir)/lib/libopenvswitch.la \
+	$(NET_EMU_DPDK_LIBS) -lrte_bus_vdev $(OVS_LIBS)
+lib_librte_net_emu_so_DEPENDENCIES = lib/net-emu.map
+else
+EXTRA_DIST += $(NET_EMU_SOURCES)
+endif

@@ -387,6 +387,8 @@ flower_get_actions(const struct nlattr *nest, struct flower_rule *rule)
     case NIC_ACTION_PUSH_VLAN:
     case NIC_ACTION_POP_VLAN:
     case NIC_ACTION_CT_CLEAR:
+    case NIC_ACTION_JUMP:
+    case NIC_ACTION_DEC_TTL:
     default:
         return unknown;
     }

@@ -283,6 +283,8 @@ flower_put_actions(struct flower_encoder *e, const struct flower_rule *rule,
             break;
 
         case NIC_ACTION_SET_TUPLE:
+        case NIC_ACTION_JUMP:
+        case NIC_ACTION_DEC_TTL:
         default:
             OVS_NOT_REACHED();
         }

@@ -195,6 +195,8 @@ copy_action(struct nic_action *dst, const struct nic_action *src,
     case NIC_ACTION_DROP:
     case NIC_ACTION_POP_VLAN:
     case NIC_ACTION_CT_CLEAR:
+    case NIC_ACTION_JUMP:
+    case NIC_ACTION_DEC_TTL:
     default:
         break;
     }
@@ -213,6 +215,9 @@ flower_rule_init(struct flower_rule *rule, const struct nic_template *template,
     if (template->table != NIC_TABLE_ROOT) {
         return "connection tracking stays with the software";
     }
+    if (template->priority || template->in_port == NIC_PORT_ANY) {
+        return "has a priority or no port of its own";
+    }
     for (size_t i = 0; i < template->n_actions; i++) {
         const struct nic_action *a = &template->actions[i];
 
@@ -221,6 +226,9 @@ flower_rule_init(struct flower_rule *rule, const struct nic_template *template,
         } else if (a->type == NIC_ACTION_CT
                    || a->type == NIC_ACTION_CT_CLEAR) {
             return "connection tracking stays with the software";
+        } else if (a->type == NIC_ACTION_JUMP
+                   || a->type == NIC_ACTION_DEC_TTL) {
+            return "has an action that filters do not know";
         } else {
             copy_action(&rule->actions[rule->n_actions++], a,
                         rule->match.flow.dl_type);

@@ -208,6 +208,11 @@ nic_emu_check_template(const struct nic_template *template,
         case NIC_ACTION_CT_CLEAR:
             reason = caps->ct_module ? NULL : no_module;
             break;
+        case NIC_ACTION_JUMP:
+            break;
+        case NIC_ACTION_DEC_TTL:
+            reason = check_set(NIC_FIELD_IP_TTL, match, n_tags, caps);
+            break;
         default:
             OVS_NOT_REACHED();
         }

@@ -207,6 +207,28 @@ set_ttl(struct dp_packet *packet, const struct nic_emu_edit_proto *proto,
     }
 }
 
+bool
+nic_emu_edit_dec_ttl(struct dp_packet *packet,
+                     const struct nic_emu_edit_proto *proto)
+{
+    const uint8_t mask = UINT8_MAX;
+    uint8_t ttl;
+
+    if (proto->dl_type == htons(ETH_TYPE_IP)) {
+        const struct ip_header *ip = dp_packet_l3(packet);
+
+        ttl = ip->ip_ttl - 1;
+    } else if (proto->dl_type == htons(ETH_TYPE_IPV6)) {
+        const struct ovs_16aligned_ip6_hdr *ip6 = dp_packet_l3(packet);
+
+        ttl = ip6->ip6_hlim - 1;
+    } else {
+        return false;
+    }
+    set_ttl(packet, proto, &ttl, &mask);
+    return true;
+}
+
 static bool
 set_ipv6_label(struct dp_packet *packet,
                const struct nic_emu_edit_proto *proto, const uint8_t *value,

@@ -42,6 +42,10 @@ bool nic_emu_edit_set_tuple(struct dp_packet *packet,
                             unsigned int parts,
                             const struct nic_tuple *tuple);
 
+/* Subtracts one from the TTL or hop limit. */
+bool nic_emu_edit_dec_ttl(struct dp_packet *packet,
+                          const struct nic_emu_edit_proto *proto);
+
 bool nic_emu_edit_push_vlan(struct dp_packet *packet, ovs_be16 tpid,
                             ovs_be16 tci);
 bool nic_emu_edit_pop_vlan(struct dp_packet *packet);

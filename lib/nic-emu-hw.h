@@ -50,7 +50,8 @@ enum nic_emu_fault {
 };
 
 /* Creates the firmware of the NIC called 'name', whose ports are 'ports', and
- * loads what an earlier life left: those objects are in the tables and hit. */
+ * loads what an earlier life left: those objects are in the tables and hit.
+ * If 'name' is null, nothing is kept from one life to the next. */
 struct nic_emu_hw *nic_emu_hw_create(const char *name,
                                      const struct nic_emu_config *config,
                                      struct nic_emu_ports *ports);

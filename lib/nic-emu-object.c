@@ -277,6 +277,8 @@ check_action(const struct nic_emu_objects *objects,
     case NIC_ACTION_PUSH_VLAN:
     case NIC_ACTION_POP_VLAN:
     case NIC_ACTION_CT_CLEAR:
+    case NIC_ACTION_JUMP:
+    case NIC_ACTION_DEC_TTL:
         return 0;
 
     default:
@@ -297,7 +299,8 @@ nic_emu_objects_check(const struct nic_emu_objects *objects,
     if (*reasonp) {
         return EOPNOTSUPP;
     }
-    if (!nic_emu_port_by_id(objects->ports, template->in_port)) {
+    if (template->in_port != NIC_PORT_ANY
+        && !nic_emu_port_by_id(objects->ports, template->in_port)) {
         *reasonp = "the input port is gone";
         return ENODEV;
     }
@@ -609,7 +612,7 @@ nic_emu_objects_init(struct nic_emu_objects *objects, const char *name,
     };
     hmap_init(&objects->by_handle);
     ovs_list_init(&objects->list);
-    objects->store = nic_emu_store_open(name, &visitor, &loader);
+    objects->store = name ? nic_emu_store_open(name, &visitor, &loader) : NULL;
 }
 
 void

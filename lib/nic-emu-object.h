@@ -71,8 +71,8 @@ struct nic_emu_objects {
     const struct nic_emu_ports *ports;
 };
 
-/* Initializes 'objects' of the NIC called 'name' with what its file holds.
- * Ports of that time are remembered in 'ports'.  'config' and 'ports' must
+/* Initializes 'objects' of the NIC called 'name' with what its file holds; if
+ * 'name' is null there is no file.  Ports of that time are remembered in 'ports'.  'config' and 'ports' must
  * outlive 'objects' and may change. */
 void nic_emu_objects_init(struct nic_emu_objects *objects, const char *name,
                           const struct nic_emu_config *config,

@@ -143,6 +143,18 @@ set_tuple(struct nic_emu_pass *pass, unsigned int parts,
 }
 
 static bool
+dec_ttl(struct nic_emu_pass *pass)
+{
+    const struct nic_emu_edit_proto proto = get_proto(pass);
+
+    if (!pass->headers.sane) {
+        return false;
+    }
+    prepare_change(pass);
+    return nic_emu_edit_dec_ttl(pass->packet, &proto);
+}
+
+static bool
 execute_ct(struct nic_emu_pass *pass, const struct nic_emu_ct *ct,
            const struct nic_action *a)
 {
@@ -204,6 +216,11 @@ nic_emu_pass_action(struct nic_emu_pass *pass, const struct nic_emu_ct *ct,
         break;
     case NIC_ACTION_CT_CLEAR:
         clear_ct(pass);
+        break;
+    case NIC_ACTION_JUMP:
+        return NIC_EMU_NEXT_TABLE;
+    case NIC_ACTION_DEC_TTL:
+        ok = dec_ttl(pass);
         break;
     default:
         OVS_NOT_REACHED();

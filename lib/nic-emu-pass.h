@@ -58,7 +58,7 @@ struct nic_emu_pass {
 
 enum nic_emu_next {
     NIC_EMU_NEXT_ACTION,
-    NIC_EMU_NEXT_TABLE,             /* Continue in 'ct.table'. */
+    NIC_EMU_NEXT_TABLE,             /* Continue in the action's table. */
     NIC_EMU_NEXT_MISS               /* The packet is missed. */
 };
 

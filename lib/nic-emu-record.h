@@ -57,7 +57,7 @@ struct rule_body {
     uint32_t table;
     uint32_t n_actions;
     uint32_t n_words;
-    uint32_t pad;
+    uint32_t priority;
 };
 
 struct action_body {

@@ -177,9 +177,13 @@ action_from_body(const struct action_body *body, struct nic_action *a)
         a->vlan.tpid = body->tpid;
         a->vlan.tci = body->tci;
         break;
+    case NIC_ACTION_JUMP:
+        a->table = body->number;
+        break;
     case NIC_ACTION_DROP:
     case NIC_ACTION_POP_VLAN:
     case NIC_ACTION_CT_CLEAR:
+    case NIC_ACTION_DEC_TTL:
         break;
     default:
         return false;
@@ -199,6 +203,7 @@ template_from_record(const struct record *record)
     const struct word_body *words;
     struct nic_action actions[NIC_MAX_ACTIONS];
     enum nic_slots slots = NIC_SLOT_NONE;
+    struct nic_template *template;
     struct match match;
 
     words = (const struct word_body *) (abody + body->n_actions);
@@ -228,8 +233,10 @@ template_from_record(const struct record *record)
                            body->n_actions)) {
         return NULL;
     }
-    return nic_template_create(body->in_port, body->table, &match, slots,
-                               actions, body->n_actions);
+    template = nic_template_create(body->in_port, body->table, &match, slots,
+                                   actions, body->n_actions);
+    nic_template_set_priority(template, body->priority);
+    return template;
 }
 
 static void

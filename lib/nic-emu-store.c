@@ -165,9 +165,13 @@ action_to_body(const struct nic_action *a, struct action_body *body)
         body->tpid = a->vlan.tpid;
         body->tci = a->vlan.tci;
         break;
+    case NIC_ACTION_JUMP:
+        body->number = a->table;
+        break;
     case NIC_ACTION_DROP:
     case NIC_ACTION_POP_VLAN:
     case NIC_ACTION_CT_CLEAR:
+    case NIC_ACTION_DEC_TTL:
         break;
     default:
         OVS_NOT_REACHED();
@@ -212,6 +216,7 @@ nic_emu_store_put_rule(struct nic_emu_store *store, nic_handle handle,
     record->handle = handle;
     body->in_port = template->in_port;
     body->table = template->table;
+    body->priority = template->priority;
     body->n_actions = template->n_actions;
     body->n_words = n_words;
     if (template->slots & NIC_SLOT_REWRITE) {

@@ -24,15 +24,16 @@ struct mask_word {
     uint64_t bits;
 };
 
-/* The rules of one group that have the same mask. */
+/* The rules of one group that have the same priority and mask. */
 struct subtable {
     struct cmap rules;              /* Contains 'struct nic_emu_rule's. */
+    uint32_t priority;
     bool needs_sane;                /* Matches on nw_proto or above. */
     size_t n_words;
     struct mask_word words[];
 };
 
-/* An immutable list. */
+/* An immutable list, in the order of priority. */
 struct subtables {
     size_t n;
     struct subtable *list[];
@@ -169,7 +170,7 @@ group_free(struct group *group)
 }
 
 /* Replaces the subtables of 'group' by the same without 'remove', if not null,
- * and with 'add', if not null. */
+ * and with 'add', if not null, behind those of its priority. */
 static void
 group_change(struct group *group, const struct subtable *remove,
              struct subtable *add)
@@ -180,6 +181,10 @@ group_change(struct group *group, const struct subtable *remove,
 
     new->n = 0;
     for (size_t i = 0; i < old->n; i++) {
+        if (add && add->priority < old->list[i]->priority) {
+            new->list[new->n++] = add;
+            add = NULL;
+        }
         if (old->list[i] != remove) {
             new->list[new->n++] = old->list[i];
         }
@@ -228,15 +233,15 @@ words_from_masks(const struct flow *masks, struct mask_word words[FLOW_U64S])
 }
 
 static struct subtable *
-subtable_find(const struct group *group, const struct mask_word words[],
-              size_t n_words)
+subtable_find(const struct group *group, uint32_t priority,
+              const struct mask_word words[], size_t n_words)
 {
     struct subtables *subtables = group_subtables(group);
 
     for (size_t i = 0; i < subtables->n; i++) {
         struct subtable *s = subtables->list[i];
 
-        if (s->n_words == n_words
+        if (s->priority == priority && s->n_words == n_words
             && !memcmp(s->words, words, n_words * sizeof *words)) {
             return s;
         }
@@ -245,15 +250,16 @@ subtable_find(const struct group *group, const struct mask_word words[],
 }
 
 static struct subtable *
-subtable_get(struct group *group, const struct flow *masks)
+subtable_get(struct group *group, uint32_t priority, const struct flow *masks)
 {
     struct mask_word words[FLOW_U64S];
     size_t n_words = words_from_masks(masks, words);
-    struct subtable *s = subtable_find(group, words, n_words);
+    struct subtable *s = subtable_find(group, priority, words, n_words);
 
     if (!s) {
         s = xmalloc(sizeof *s + n_words * sizeof *words);
         cmap_init(&s->rules);
+        s->priority = priority;
         s->needs_sane = masks_need_sane(masks);
         s->n_words = n_words;
         memcpy(s->words, words, n_words * sizeof *words);
@@ -358,7 +364,7 @@ nic_emu_rule_add(struct nic_emu_table *table,
 
     nic_rule_to_match(template, values, &match);
     group = group_get(table, template->in_port, template->table);
-    s = subtable_get(group, &match.wc.masks);
+    s = subtable_get(group, template->priority, &match.wc.masks);
     hash = subtable_hash(s, &match.flow);
     if (subtable_lookup(s, &match.flow, hash)) {
         return EEXIST;
@@ -463,21 +469,21 @@ nic_emu_egress_free(struct nic_emu_egress *egress)
 
 /* Execution. */
 
+/* Returns the rule of 'group' that 'headers' hit, or null.  If 'better' is not
+ * null, only one that is better than 'better'. */
 static struct nic_emu_rule *
-table_lookup(const struct nic_emu_table *table, nic_port_id in_port,
-             uint32_t table_id, const struct nic_emu_headers *headers)
+group_lookup(const struct group *group, const struct nic_emu_headers *headers,
+             struct nic_emu_rule *better)
 {
-    const struct group *group = group_find(table, in_port, table_id);
     const struct subtables *subtables;
-
-    if (!group) {
-        return NULL;
-    }
 
     subtables = ovsrcu_get(struct subtables *, &group->subtables);
     for (size_t i = 0; i < subtables->n; i++) {
         const struct subtable *s = subtables->list[i];
 
+        if (better && s->priority >= better->template->priority) {
+            break;
+        }
         if (headers->sane || !s->needs_sane) {
             struct nic_emu_rule *rule;
 
@@ -488,7 +494,24 @@ table_lookup(const struct nic_emu_table *table, nic_port_id in_port,
             }
         }
     }
-    return NULL;
+    return better;
+}
+
+static struct nic_emu_rule *
+table_lookup(const struct nic_emu_table *table, nic_port_id in_port,
+             uint32_t table_id, const struct nic_emu_headers *headers)
+{
+    const nic_port_id ports[] = { in_port, NIC_PORT_ANY };
+    struct nic_emu_rule *rule = NULL;
+
+    for (size_t i = 0; i < ARRAY_SIZE(ports); i++) {
+        const struct group *group = group_find(table, ports[i], table_id);
+
+        if (group) {
+            rule = group_lookup(group, headers, rule);
+        }
+    }
+    return rule;
 }
 
 /* Executes the actions of 'rule'.  Returns false if the packet is missed.
@@ -513,7 +536,8 @@ run_rule(const struct nic_emu_table *table, struct nic_emu_rule *rule,
         case NIC_EMU_NEXT_ACTION:
             break;
         case NIC_EMU_NEXT_TABLE:
-            *table_id = a->ct.table;
+            *table_id = (a->type == NIC_ACTION_JUMP ? a->table
+                         : a->ct.table);
             return true;
         case NIC_EMU_NEXT_MISS:
             return false;

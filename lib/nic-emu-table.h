@@ -14,10 +14,14 @@
  * Rules
  * -----
  *
- * A rule is a template and values (nic-rule.h).  Rules have no priorities.  In
- * one table of one port, two rules with the same mask cannot have the same
- * values.  If several rules with different masks match a packet, any of them
- * may hit.
+ * A rule is a template and values (nic-rule.h).  In one table of one port, two
+ * rules with the same priority and mask cannot have the same values.  If
+ * several rules match a packet, one of those with the lowest number as
+ * priority hits; any of these may.
+ *
+ * A rule for NIC_PORT_ANY matches packets that entered by any port.
+ *
+ * The offload engine uses neither.
  *
  * Execution
  * ---------

@@ -95,6 +95,12 @@ check_actions(enum nic_slots slots, const struct nic_action actions[],
         case NIC_ACTION_DROP:
             may_end = ends = true;
             break;
+        case NIC_ACTION_JUMP:
+            if (a->table == NIC_TABLE_NONE) {
+                return "jumps to no table";
+            }
+            may_end = ends = true;
+            break;
         case NIC_ACTION_CT:
             may_end = ends = a->ct.table != NIC_TABLE_NONE;
             break;
@@ -118,6 +124,7 @@ check_actions(enum nic_slots slots, const struct nic_action actions[],
         case NIC_ACTION_PUSH_VLAN:
         case NIC_ACTION_POP_VLAN:
         case NIC_ACTION_CT_CLEAR:
+        case NIC_ACTION_DEC_TTL:
             break;
         default:
             return "has an unknown action";
@@ -183,6 +190,12 @@ nic_template_create(nic_port_id in_port, uint32_t table,
         template->match = m;
     }
     return template;
+}
+
+void
+nic_template_set_priority(struct nic_template *template, uint32_t priority)
+{
+    template->priority = priority;
 }
 
 struct nic_template *
@@ -389,6 +402,12 @@ nic_actions_format(const struct nic_action actions[], size_t n_actions,
         case NIC_ACTION_CT_CLEAR:
             ds_put_cstr(ds, "ct_clear");
             break;
+        case NIC_ACTION_JUMP:
+            ds_put_format(ds, "jump(%#"PRIx32")", a->table);
+            break;
+        case NIC_ACTION_DEC_TTL:
+            ds_put_cstr(ds, "dec_ttl");
+            break;
         default:
             OVS_NOT_REACHED();
         }
@@ -402,8 +421,15 @@ nic_rule_format(const struct nic_template *template,
     struct match match;
 
     nic_rule_to_match(template, values, &match);
-    ds_put_format(ds, "port=%"PRIu32",table=%#"PRIx32",", template->in_port,
-                  template->table);
+    if (template->in_port == NIC_PORT_ANY) {
+        ds_put_cstr(ds, "port=any");
+    } else {
+        ds_put_format(ds, "port=%"PRIu32, template->in_port);
+    }
+    ds_put_format(ds, ",table=%#"PRIx32",", template->table);
+    if (template->priority) {
+        ds_put_format(ds, "priority=%"PRIu32",", template->priority);
+    }
     match_format(&match, NULL, ds, OFP_DEFAULT_PRIORITY);
     ds_put_cstr(ds, " actions=");
     nic_actions_format(template->actions, template->n_actions, ds);

@@ -60,6 +60,10 @@ struct ds;
 typedef uint32_t nic_port_id;
 #define NIC_PORT_NONE 0
 
+/* As the 'in_port' of a template: every port.  Only the emulated NIC's tables
+ * know it (nic-emu-table.h). */
+#define NIC_PORT_ANY UINT32_MAX
+
 /* The table that packets enter first, and no table. */
 #define NIC_TABLE_ROOT 0
 #define NIC_TABLE_NONE UINT32_MAX
@@ -95,7 +99,8 @@ enum nic_tuple_part {
 };
 
 /* Actions are executed in order, on a packet that changes on the way.  The
- * list ends with OUTPUT, EGRESS, DROP, or a CT that continues in a table.
+ * list ends with OUTPUT, EGRESS, DROP, JUMP, or a CT that continues in a
+ * table.
  *
  * Checksums: a change keeps the checksums of IPv4, TCP and UDP right, as they
  * were right or wrong; a UDP checksum of zero in IPv4 stays zero. */
@@ -158,6 +163,15 @@ enum nic_action_type {
     /* Forgets what NIC_ACTION_CT found: ct_state and everything else of it
      * become zero.  Only with a connection-tracking module. */
     NIC_ACTION_CT_CLEAR,
+
+    /* Ends the actions: continue in table 'table'.  Only the emulated NIC's
+     * tables know this and the following action; the engine asks for
+     * neither. */
+    NIC_ACTION_JUMP,
+
+    /* Subtracts one from the TTL or hop limit; 0 becomes 255.  The rule's
+     * match makes sure that the packet is IP. */
+    NIC_ACTION_DEC_TTL,
 };
 
 struct nic_action {
@@ -179,6 +193,7 @@ struct nic_action {
             uint8_t mask[NIC_FIELD_MAX_LEN];
         } set;                      /* NIC_ACTION_SET. */
         unsigned int parts;         /* NIC_ACTION_SET_TUPLE. */
+        uint32_t table;             /* NIC_ACTION_JUMP. */
         struct {
             ovs_be16 tpid;
             ovs_be16 tci;
@@ -226,6 +241,8 @@ struct nic_template {
     struct ovs_refcount refcnt;
     nic_port_id in_port;            /* Exact, never NIC_PORT_NONE. */
     uint32_t table;                 /* NIC_TABLE_ROOT or anything else. */
+    uint32_t priority;              /* The lowest number wins.  0 but for the
+                                     * emulated NIC's tables. */
     enum nic_slots slots;
     struct match match;             /* See "Matching" above. */
     size_t n_actions;               /* 1 to NIC_MAX_ACTIONS. */
@@ -252,6 +269,11 @@ struct nic_template *nic_template_create(nic_port_id in_port, uint32_t table,
                                          enum nic_slots slots,
                                          const struct nic_action actions[],
                                          size_t n_actions);
+
+/* Sets the priority of 'template', which was just created and which nobody
+ * else knows yet.  Only the emulated NIC's tables know priorities. */
+void nic_template_set_priority(struct nic_template *template,
+                               uint32_t priority);
 
 /* Takes a reference to 'template' and returns it. */
 struct nic_template *nic_template_ref(const struct nic_template *template);

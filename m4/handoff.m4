@@ -87,11 +87,19 @@ AC_DEFUN([HANDOFF_CHECK_OVS],
    HANDOFF_OVS_VAR([ovs_libs], [LIBS])
    OVS_CFLAGS=
    ovs_sanitizers=
+   ovs_include=no
    for flag in $ovs_cflags $ovs_more_cflags; do
+     AS_IF([test $ovs_include = yes],
+       [AS_VAR_APPEND([OVS_CFLAGS], [" -include $flag"])
+        ovs_include=no])
      AS_CASE([$flag],
        [-fsanitize=*], [AS_VAR_APPEND([OVS_CFLAGS], [" $flag"])
                         AS_VAR_APPEND([ovs_sanitizers], [" $flag"])],
-       [-m*|-D*|-U*|-I*], [AS_VAR_APPEND([OVS_CFLAGS], [" $flag"])])
+       [-include], [ovs_include=yes],
+       [-m*|-D*|-U*], [AS_VAR_APPEND([OVS_CFLAGS], [" $flag"])],
+       dnl Other projects' headers: what GCC warns of in them is not ours.
+       [-I*], [AS_VAR_APPEND([OVS_CFLAGS],
+                 [" `AS_ECHO(["$flag"]) | sed 's/^-I/-isystem /'`"])])
    done
    AS_IF([grep -q '^am__append_@<:@0-9@:>@* = -DNDEBUG' "$ovs_builddir/Makefile"],
      [AS_VAR_APPEND([OVS_CFLAGS], [" -DNDEBUG"])])
@@ -134,13 +142,33 @@ AC_DEFUN([HANDOFF_CHECK_PACKAGES],
      [AC_MSG_ERROR([missing libraries or tools; on Debian: apt-get install$handoff_missing])])])
 
 # HANDOFF_CHECK_DPDK
+#
+# The driver for DPDK ports.  DPDK's libraries come with OVS's own flags: here
+# it is only made sure that both are there.
 AC_DEFUN([HANDOFF_CHECK_DPDK],
   [AC_ARG_WITH([dpdk],
      [AS_HELP_STRING([--with-dpdk],
-                     [reserved for the rte_flow driver; no effect yet])],
+                     [build the driver for DPDK ports (rte_flow); Open vSwitch
+                      must have been configured with --with-dpdk=shared])],
      [], [with_dpdk=no])
+   AS_CASE([$with_dpdk],
+     [yes|no|shared], [],
+     [AC_MSG_ERROR([--with-dpdk=$with_dpdk: only --with-dpdk, which uses the DPDK that pkg-config finds, is supported])])
+   DPDK_CPPFLAGS=
    AS_IF([test "$with_dpdk" != no],
-     [AC_MSG_WARN([--with-dpdk has no effect yet: there is no rte_flow driver in this version])])])
+     [PKG_CHECK_MODULES([DPDK], [libdpdk], [],
+        [AC_MSG_ERROR([--with-dpdk needs DPDK; on Debian: apt-get install libdpdk-dev])])
+      AC_MSG_CHECKING([whether Open vSwitch was built with DPDK])
+      AS_IF([grep -q '^@%:@define DPDK_NETDEV 1' "$ovs_builddir/config.h"],
+        [AC_MSG_RESULT([yes])],
+        [AC_MSG_RESULT([no])
+         AC_MSG_ERROR([$ovs_builddir was built without DPDK; configure Open vSwitch with --with-dpdk=shared, or ovs-handoff without --with-dpdk])])
+      handoff_dpdk=`$PKG_CONFIG --modversion libdpdk`
+      DPDK_CPPFLAGS=-DHANDOFF_DPDK],
+     [handoff_dpdk=no])
+   AC_SUBST([DPDK_CPPFLAGS])
+   AC_SUBST([handoff_dpdk])
+   AM_CONDITIONAL([WITH_DPDK], [test "$with_dpdk" != no])])
 
 # HANDOFF_ENABLE_WERROR
 AC_DEFUN([HANDOFF_ENABLE_WERROR],

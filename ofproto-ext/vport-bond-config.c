@@ -11,6 +11,7 @@
 #include "lib/bad-values.h"
 #include "lib/carrier.h"
 #include "lib/nic-emu.h"
+#include "lib/nic-rte-flow.h"
 #include "ofproto/ofproto-dpif-rid.h"
 #include "ofproto/ofproto-dpif.h"
 #include "openvswitch/dynamic-string.h"
@@ -512,11 +513,14 @@ vport_bond_init(void)
         .free = recirc_free_id,
         .linger_ms = VPORT_BOND_LINGER_MS,
     };
-    struct carrier_source source = { nic_emu_get_carrier,
-                                     connectivity_seq_get() };
+    struct carrier_source sources[] = {
+        { nic_emu_get_carrier, connectivity_seq_get() },
+        { nic_rte_flow_get_carrier, nic_rte_flow_carrier_seq() },
+    };
 
     if (!vport_bond_watcher_is_running()) {
-        vport_bond_watcher_start(&vport_bond_dpif_class, &ids, &source, 1);
+        vport_bond_watcher_start(&vport_bond_dpif_class, &ids, sources,
+                                 ARRAY_SIZE(sources));
         vport_bond_commands_init();
     }
 }

@@ -26,6 +26,10 @@ UNIT_TESTS = \
 	tests/test-vport-bond \
 	tests/test-vport-bond-watcher
 
+if WITH_DPDK
+UNIT_TESTS += tests/test-rte-flow-codec
+endif
+
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
 LDADD = \
@@ -56,6 +60,34 @@ tests_test_engine_thread_SOURCES = \
 tests_test_engine_SOURCES = \
 	tests/test-engine.c \
 	$(CT_HOOK_SOURCES)
+
+# The emulated NIC as a device of DPDK: 'make check-dpdk'.  These programs are
+# applications of DPDK and have nothing of ours in them.
+DPDK_TESTS =
+EXTRA_DIST += tests/net-emu-test.h
+if NET_EMU
+DPDK_TESTS += tests/test-net-emu
+check_PROGRAMS += tests/test-net-emu
+endif
+tests_test_net_emu_CPPFLAGS = $(NET_EMU_CPPFLAGS)
+tests_test_net_emu_CFLAGS = $(NET_EMU_TEST_CFLAGS)
+tests_test_net_emu_LDADD = $(NET_EMU_DPDK_LIBS) $(CHECK_LIBS)
+NET_EMU_CPPFLAGS = -DALLOW_EXPERIMENTAL_API -I $(top_srcdir)/tests
+NET_EMU_TEST_CFLAGS = -pthread $(WARNING_FLAGS) $(SANITIZER_FLAGS) \
+	$(NET_EMU_DPDK_CFLAGS) $(CHECK_CFLAGS)
+
+check-dpdk-unit: $(noinst_PROGRAMS) $(DPDK_TESTS)
+	@if test -z '$(DPDK_TESTS)'; then \
+	    echo "make check-dpdk: needs configure --with-dpdk-source" >&2; \
+	    exit 1; fi
+	@$(TESTS_ENVIRONMENT) failed=; for test in $(DPDK_TESTS); do \
+	    test -x $$test || test=$(srcdir)/$$test; \
+	    if $(LOG_COMPILER) $(AM_LOG_FLAGS) $$test; then \
+	        echo "PASS: $$test"; \
+	    else \
+	        echo "FAIL: $$test"; failed=yes; \
+	    fi; \
+	done; test -z "$$failed"
 
 # The check of the hooks must fail when a hook does.
 TESTS += tests/check-hooks.sh
@@ -106,6 +138,8 @@ TESTS_ENVIRONMENT = \
 	ovs_builddir='$(ovs_builddir)'; export ovs_builddir; \
 	ovs_srcdir='$(ovs_srcdir)'; export ovs_srcdir; \
 	srcdir='$(srcdir)'; export srcdir; \
+	LD_LIBRARY_PATH=$(abs_top_builddir)/lib$${LD_LIBRARY_PATH:+:}$$LD_LIBRARY_PATH; \
+	export LD_LIBRARY_PATH; \
 	abs_top_builddir='$(abs_top_builddir)'; export abs_top_builddir; \
 	NM='$(NM)'; export NM; \
 	CC='$(CC)'; export CC; \
@@ -167,6 +201,13 @@ TC_TESTSUITE_AT = \
 	tests/tc-filters.at \
 	tests/tc-driver.at \
 	tests/tc-offload.at
+DPDK_TESTSUITE_AT = \
+	tests/dpdk-testsuite.at \
+	tests/system-macros.at \
+	tests/system-offload-macros.at \
+	tests/dpdk-macros.at \
+	tests/dpdk-offload.at \
+	tests/dpdk-vport-bond.at
 EXTRA_DIST += \
 	tests/atlocal.in \
 	tests/tc-guest.sh \
@@ -177,7 +218,8 @@ EXTRA_DIST += \
 	$(COMMON_AT) \
 	$(TESTSUITE_AT) \
 	$(SYSTEM_TESTSUITE_AT) \
-	$(TC_TESTSUITE_AT)
+	$(TC_TESTSUITE_AT) \
+	$(DPDK_TESTSUITE_AT)
 
 AUTOTEST = $(AUTOM4TE) --language=autotest
 AUTOTEST_INCLUDES = -I tests -I $(top_srcdir) -I $(ovs_srcdir)
@@ -207,7 +249,13 @@ tests/tc-testsuite: $(COMMON_AT) $(TC_TESTSUITE_AT) tests/package.m4
 		$(top_srcdir)/tests/tc-testsuite.at
 	@mv $@.tmp $@
 
+tests/dpdk-testsuite: $(COMMON_AT) $(DPDK_TESTSUITE_AT) tests/package.m4
+	$(AM_V_GEN)$(AUTOTEST) $(AUTOTEST_INCLUDES) -o $@.tmp \
+		$(top_srcdir)/tests/dpdk-testsuite.at
+	@mv $@.tmp $@
+
 CLEANFILES += \
+	tests/dpdk-testsuite \
 	tests/package.m4 \
 	tests/system-testsuite \
 	tests/tc-testsuite \
@@ -301,6 +349,19 @@ check-tc: all tests/tc-testsuite tests/tc-driver \
 		$(SHELL) $(abs_top_srcdir)/tests/tc-guest.sh \
 		$(abs_top_builddir)/tests '$(autotest_path)' $(TESTSUITEFLAGS)
 
+# Programs that use the emulated NIC as a device of DPDK; and as root the suite
+# for the driver for DPDK ports, with that device.  One test of it at a time, as
+# each takes a whole processor.
+check-dpdk: check-dpdk-unit check-dpdk-suite
+check-dpdk-suite: tests/dpdk-testsuite $(noinst_PROGRAMS) $(autotest_programs)
+	@if test "`id -u`" != 0; then \
+	    echo "make check-dpdk: must be run as root" >&2; exit 1; fi
+	@if test -z '$(DPDK_TESTS)' || test '$(handoff_dpdk)' = no; then \
+	    echo "make check-dpdk: needs configure --with-dpdk" \
+	        "--with-dpdk-source=DIR" >&2; exit 1; fi
+	$(SHELL) tests/dpdk-testsuite -C tests \
+		AUTOTEST_PATH='$(autotest_path)' $(TESTSUITEFLAGS)
+
 # OVS's own suites, with OVS's ovs-vswitchd and with ours.  They need all of
 # OVS to be built.  OVS_SUITES_FLAGS goes to tests/ovs-suites.py.
 OVS_SUITES_FLAGS =
@@ -319,6 +380,8 @@ clean-local:
 	rm -rf tests/testsuite.dir tests/testsuite.log \
 		tests/system-testsuite.dir tests/system-testsuite.log \
 		tests/tc-testsuite.dir tests/tc-testsuite.log tests/tc-console \
+		tests/dpdk-testsuite.dir tests/dpdk-testsuite.log \
 		tests/failover-report.d tests/ovs-suites.dir mutants
-.PHONY: check-autotest check-long check-mutants check-ovs check-ovs-system \
-	check-system check-tc check-unit failover-report mutants
+.PHONY: check-autotest check-dpdk check-dpdk-suite check-dpdk-unit check-long \
+	check-mutants check-ovs check-ovs-system check-system check-tc check-unit \
+	failover-report mutants

@@ -208,6 +208,8 @@ print_rule(size_t i)
         case NIC_ACTION_CT:
         case NIC_ACTION_SET_TUPLE:
         case NIC_ACTION_CT_CLEAR:
+        case NIC_ACTION_JUMP:
+        case NIC_ACTION_DEC_TTL:
         default:
             OVS_NOT_REACHED();
         }

@@ -264,6 +264,8 @@ model_action(struct model_packet *p, const struct nic_action *a,
     case NIC_ACTION_CT_CLEAR:
         model_clear_ct(p);
         return true;
+    case NIC_ACTION_JUMP:
+    case NIC_ACTION_DEC_TTL:
     case NIC_ACTION_EGRESS:
     default:
         OVS_NOT_REACHED();

@@ -1208,6 +1208,9 @@ nic_execute(struct dp_packet *packet, const struct nic_template *template,
         case NIC_ACTION_CT_CLEAR:
             state->conn = NULL;
             break;
+        case NIC_ACTION_JUMP:
+        case NIC_ACTION_DEC_TTL:
+            OVS_NOT_REACHED();
         case NIC_ACTION_CT:
             if (!nic_ct(packet, a, state)) {
                 o->miss = true;

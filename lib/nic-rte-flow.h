@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#ifndef NIC_RTE_FLOW_H
+#define NIC_RTE_FLOW_H 1
+
+/* NICs behind DPDK's rte_flow
+ * ===========================
+ *
+ * A driver (nic.h) for DPDK ports whose NIC has an embedded switch: rules are
+ * flow rules in transfer mode, of which packets never come to the host.  One
+ * NIC per switch domain, called "dpdk-DOMAIN": ports of one can send to each
+ * other.  It is opened when the first port of the domain is found.  Only flat
+ * mode: connection tracking stays with the software.
+ *
+ * Rules
+ * -----
+ *
+ * Rules are in a group of their own, to which one rule per port leads from the
+ * group where packets enter; where a driver does not offer that, they are in
+ * this one.  An egress object is a group with one rule.  To move it, a rule of
+ * another priority is added before the old one is removed, so that packets
+ * always find one; a driver without priorities has a gap, in which packets are
+ * missed.
+ *
+ * What a port offers is asked from its driver once (rte-flow-probe.h), each
+ * template once, and the driver's words are the reasons that people see.
+ *
+ * Counters
+ * --------
+ *
+ * Where the driver has counters that outlive their rules (indirect actions),
+ * the final count is read after the rule is gone, and exact.  Elsewhere it is
+ * read just before, and packets that hit in between, some microseconds, are
+ * carried but not counted.
+ *
+ * What the driver's lock means
+ * ----------------------------
+ *
+ * The calls used here are synchronous.  Those of rules are made by poll(), a
+ * bounded number each time.  Those of egress_set() are made by its caller, and
+ * do not wait for the others, except that drivers that are not thread-safe
+ * themselves (RTE_ETH_DEV_FLOW_OPS_THREAD_SAFE) have one lock per port in
+ * DPDK: there it may wait for the call that is under way, never for a queue.
+ *
+ * Ports that stop
+ * ---------------
+ *
+ * Open vSwitch stops and starts DPDK ports, e.g. to change their queues.
+ * Drivers lose their rules then.  So nic_rte_flow_port_stopping() takes them
+ * down before, counters read, and the port is "changed" (see 'port_changed' in
+ * nic.h), so that it is removed from the NIC and added anew.
+ *
+ * Rules of an earlier life of this program went with its DPDK ports.
+ *
+ * Thread-safety: see nic.h.  nic_rte_flow_port_stopping() and
+ * nic_rte_flow_port_started() may be called by any thread, the other functions
+ * below by the main thread only unless they say something else.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "lib/nic.h"
+
+struct seq;
+
+/* The NIC of switch domain N is called "dpdk-N". */
+#define NIC_RTE_FLOW_PREFIX "dpdk-"
+
+/* 'config' of open() has one key, "domain". */
+extern const struct nic_class nic_rte_flow_class;
+
+/* What is known of a device before it is a port of a NIC. */
+struct nic_rte_flow_device {
+    uint16_t domain;
+    enum nic_port_role role;        /* A representor is a VF. */
+    bool waiting;                   /* Not yet: a port that it needs is not
+                                     * started. */
+};
+
+/* Stores what is known of the DPDK device of OVS's network device 'name' in
+ * '*device'.  Returns null if it can be a port of a NIC, otherwise text that
+ * stays valid and says why not. */
+const char *nic_rte_flow_find_device(const char *name,
+                                     struct nic_rte_flow_device *device);
+
+/* DPDK port 'ethdev' is about to be stopped or closed; it was started. */
+void nic_rte_flow_port_stopping(uint16_t ethdev);
+void nic_rte_flow_port_started(uint16_t ethdev);
+
+/* Carrier of the ports of all NICs, as a source for carrier.h.  The sequence
+ * number changes at once where the driver sends link state interrupts and they
+ * are enabled (options:dpdk-lsc-interrupt=true).  Any thread; the first call of
+ * nic_rte_flow_carrier_seq() may make it. */
+bool nic_rte_flow_get_carrier(const char *name, bool *carrier);
+struct seq *nic_rte_flow_carrier_seq(void);
+
+#endif /* nic-rte-flow.h */

@@ -1,0 +1,784 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <config.h>
+
+/* For handles of indirect actions. */
+#define ALLOW_EXPERIMENTAL_API 1
+
+#include "rte-flow-codec.h"
+
+#include <netinet/in.h>
+#include <string.h>
+
+#include "flow.h"
+#include "lib/flower.h"
+#include "packets.h"
+#include "util.h"
+
+#define TCI_CFI htons(VLAN_CFI)
+
+/* Pieces. */
+
+void
+rte_codec_begin(struct rte_codec *c)
+{
+    c->n_items = 0;
+    c->n_actions = 0;
+}
+
+/* Appends an item of 'type'.  Its spec and mask are zeros. */
+static size_t
+put_item(struct rte_codec *c, enum rte_flow_item_type type)
+{
+    size_t i = c->n_items++;
+
+    ovs_assert(i < RTE_CODEC_MAX_ITEMS);
+    memset(&c->specs[i], 0, sizeof c->specs[i]);
+    memset(&c->masks[i], 0, sizeof c->masks[i]);
+    c->items[i] = (struct rte_flow_item) {
+        .type = type,
+        .spec = &c->specs[i],
+        .mask = &c->masks[i],
+    };
+    return i;
+}
+
+/* Appends an action of 'type'.  Returns its configuration, zeros. */
+static union rte_codec_conf *
+put_action(struct rte_codec *c, enum rte_flow_action_type type)
+{
+    size_t i = c->n_actions++;
+
+    ovs_assert(i < RTE_CODEC_MAX_ACTIONS);
+    memset(&c->confs[i], 0, sizeof c->confs[i]);
+    c->actions[i] = (struct rte_flow_action) {
+        .type = type,
+        .conf = &c->confs[i],
+    };
+    return &c->confs[i];
+}
+
+void
+rte_codec_put_port(struct rte_codec *c, uint16_t ethdev)
+{
+    size_t i = put_item(c, RTE_FLOW_ITEM_TYPE_REPRESENTED_PORT);
+
+    c->specs[i].ethdev.port_id = ethdev;
+    c->masks[i].ethdev.port_id = UINT16_MAX;
+}
+
+void
+rte_codec_put_any_frame(struct rte_codec *c)
+{
+    size_t i = put_item(c, RTE_FLOW_ITEM_TYPE_ETH);
+
+    c->items[i].spec = NULL;
+    c->items[i].mask = NULL;
+}
+
+void
+rte_codec_put_count(struct rte_codec *c, struct rte_flow_action_handle *handle)
+{
+    if (handle) {
+        put_action(c, RTE_FLOW_ACTION_TYPE_INDIRECT);
+        c->actions[c->n_actions - 1].conf = handle;
+    } else {
+        put_action(c, RTE_FLOW_ACTION_TYPE_COUNT);
+    }
+}
+
+void
+rte_codec_put_output(struct rte_codec *c, uint16_t ethdev)
+{
+    put_action(c, RTE_FLOW_ACTION_TYPE_REPRESENTED_PORT)->ethdev.port_id
+        = ethdev;
+}
+
+void
+rte_codec_put_jump(struct rte_codec *c, uint32_t group)
+{
+    put_action(c, RTE_FLOW_ACTION_TYPE_JUMP)->jump.group = group;
+}
+
+void
+rte_codec_put_drop(struct rte_codec *c)
+{
+    put_action(c, RTE_FLOW_ACTION_TYPE_DROP);
+    c->actions[c->n_actions - 1].conf = NULL;
+}
+
+void
+rte_codec_end(struct rte_codec *c)
+{
+    size_t i = put_item(c, RTE_FLOW_ITEM_TYPE_END);
+
+    c->items[i].spec = NULL;
+    c->items[i].mask = NULL;
+    put_action(c, RTE_FLOW_ACTION_TYPE_END);
+    c->actions[c->n_actions - 1].conf = NULL;
+}
+
+/* Match. */
+
+static bool
+has_type(const struct match *match)
+{
+    return match->wc.masks.dl_type == OVS_BE16_MAX;
+}
+
+static bool
+has_proto(const struct match *match, uint8_t proto)
+{
+    return (has_type(match) && is_ip_any(&match->flow)
+            && match->wc.masks.nw_proto == UINT8_MAX
+            && match->flow.nw_proto == proto);
+}
+
+static bool
+has_tag(const struct match *match, size_t i)
+{
+    return (i < FLOW_MAX_VLAN_HEADERS
+            && (match->wc.masks.vlans[i].tci & match->flow.vlans[i].tci
+                & TCI_CFI));
+}
+
+static size_t
+count_tags(const struct match *match)
+{
+    size_t n = 0;
+
+    while (has_tag(match, n)) {
+        n++;
+    }
+    return n;
+}
+
+/* Says what of 'rest', masks that no item takes, rte_flow does not have. */
+static const char *
+describe_rest(const struct flow *rest)
+{
+    struct flow zero = { .nw_proto = 0 };
+
+    if (!memcmp(rest, &zero, sizeof zero)) {
+        return NULL;
+    } else if (rest->ct_state || rest->ct_zone || rest->ct_mark
+               || !ovs_u128_is_zero(rest->ct_label) || rest->ct_nw_proto) {
+        return "connection tracking is matched, which stays with the software";
+    } else if (rest->nw_frag) {
+        return "fragments are matched";
+    } else if (!eth_addr_is_zero(rest->arp_sha)
+               || !eth_addr_is_zero(rest->arp_tha)
+               || rest->nw_src || rest->nw_dst) {
+        return "addresses are matched in packets that may not be IPv4";
+    } else if (ipv6_addr_is_set(&rest->ipv6_src)
+               || ipv6_addr_is_set(&rest->ipv6_dst)) {
+        return "addresses are matched in packets that may not be IPv6";
+    } else if (rest->tp_src || rest->tp_dst || rest->tcp_flags) {
+        return ("ports or TCP flags are matched in packets that may be none "
+                "of TCP, UDP and SCTP");
+    } else if (rest->nw_tos || rest->nw_ttl || rest->nw_proto) {
+        return "fields of IP are matched in packets that may not be IP";
+    }
+    return "rte_flow lacks a field that is matched";
+}
+
+/* Sets the Ethernet type that follows item 'i', which is Ethernet or a tag. */
+static void
+set_next_type(struct rte_codec *c, size_t i, ovs_be16 type)
+{
+    if (c->items[i].type == RTE_FLOW_ITEM_TYPE_ETH) {
+        c->specs[i].eth.hdr.ether_type = type;
+        c->masks[i].eth.hdr.ether_type = OVS_BE16_MAX;
+    } else {
+        c->specs[i].vlan.hdr.eth_proto = type;
+        c->masks[i].vlan.hdr.eth_proto = OVS_BE16_MAX;
+    }
+}
+
+/* Puts Ethernet and tags, and takes them out of 'rest'. */
+static const char *
+put_eth(struct rte_codec *c, const struct match *match, struct flow *rest)
+{
+    const struct flow *masks = &match->wc.masks;
+    const struct flow *flow = &match->flow;
+    size_t item = put_item(c, RTE_FLOW_ITEM_TYPE_ETH);
+    size_t n = count_tags(match);
+
+    memcpy(&c->specs[item].eth.hdr.dst_addr, &flow->dl_dst, ETH_ADDR_LEN);
+    memcpy(&c->masks[item].eth.hdr.dst_addr, &masks->dl_dst, ETH_ADDR_LEN);
+    memcpy(&c->specs[item].eth.hdr.src_addr, &flow->dl_src, ETH_ADDR_LEN);
+    memcpy(&c->masks[item].eth.hdr.src_addr, &masks->dl_src, ETH_ADDR_LEN);
+    rest->dl_dst = rest->dl_src = eth_addr_zero;
+
+    for (size_t i = 0; i < n; i++) {
+        if (masks->vlans[i].tpid != OVS_BE16_MAX
+            || !eth_type_vlan(flow->vlans[i].tpid)) {
+            return "what type a VLAN tag is of is left open";
+        }
+        set_next_type(c, item, flow->vlans[i].tpid);
+        item = put_item(c, RTE_FLOW_ITEM_TYPE_VLAN);
+        c->specs[item].vlan.hdr.vlan_tci = flow->vlans[i].tci & ~TCI_CFI;
+        c->masks[item].vlan.hdr.vlan_tci = masks->vlans[i].tci & ~TCI_CFI;
+        rest->vlans[i].qtag = 0;
+    }
+    if (has_type(match)) {
+        if (ntohs(flow->dl_type) < ETH_TYPE_MIN
+            || eth_type_vlan(flow->dl_type)) {
+            return "frames of this Ethernet type cannot be matched";
+        }
+        if (n < FLOW_MAX_VLAN_HEADERS) {
+            if (rest->vlans[n].qtag != OVS_BE32_MAX || flow->vlans[n].qtag) {
+                return "how many VLAN tags there are is left open";
+            }
+            rest->vlans[n].qtag = 0;
+        }
+        set_next_type(c, item, flow->dl_type);
+        rest->dl_type = 0;
+    } else if (rest->dl_type) {
+        return "part of an Ethernet type is matched";
+    } else if (n < FLOW_MAX_VLAN_HEADERS
+               && rest->vlans[n].qtag == OVS_BE32_MAX
+               && !flow->vlans[n].qtag) {
+        if (n) {
+            c->masks[item].vlan.has_more_vlan = 1;
+        } else {
+            c->masks[item].eth.has_vlan = 1;
+        }
+        rest->vlans[n].qtag = 0;
+    }
+    for (size_t i = 0; i < FLOW_MAX_VLAN_HEADERS; i++) {
+        if (rest->vlans[i].qtag) {
+            return "VLAN tags are matched that there may be or not";
+        }
+    }
+    return NULL;
+}
+
+/* Takes nw_frag out of 'rest' if it says that there are no fragments.  Returns
+ * true if it does. */
+static bool
+take_no_fragment(const struct match *match, struct flow *rest)
+{
+    uint8_t mask = match->wc.masks.nw_frag & FLOW_NW_FRAG_MASK;
+
+    if (mask & FLOW_NW_FRAG_ANY
+        && !(match->flow.nw_frag & mask)) {
+        rest->nw_frag = 0;
+        return true;
+    }
+    return false;
+}
+
+static void
+put_ipv4(struct rte_codec *c, const struct match *match, struct flow *rest)
+{
+    size_t i = put_item(c, RTE_FLOW_ITEM_TYPE_IPV4);
+    struct rte_ipv4_hdr *spec = &c->specs[i].ipv4.hdr;
+    struct rte_ipv4_hdr *mask = &c->masks[i].ipv4.hdr;
+    const struct flow *masks = &match->wc.masks;
+    const struct flow *flow = &match->flow;
+
+    spec->src_addr = flow->nw_src;
+    mask->src_addr = masks->nw_src;
+    spec->dst_addr = flow->nw_dst;
+    mask->dst_addr = masks->nw_dst;
+    spec->type_of_service = flow->nw_tos;
+    mask->type_of_service = masks->nw_tos;
+    spec->time_to_live = flow->nw_ttl;
+    mask->time_to_live = masks->nw_ttl;
+    spec->next_proto_id = flow->nw_proto;
+    mask->next_proto_id = masks->nw_proto;
+    if (take_no_fragment(match, rest)) {
+        mask->fragment_offset = htons(IP_MORE_FRAGMENTS | IP_FRAG_OFF_MASK);
+    }
+    rest->nw_src = rest->nw_dst = 0;
+    rest->nw_tos = rest->nw_ttl = rest->nw_proto = 0;
+}
+
+static void
+put_ipv6(struct rte_codec *c, const struct match *match, struct flow *rest)
+{
+    size_t i = put_item(c, RTE_FLOW_ITEM_TYPE_IPV6);
+    struct rte_ipv6_hdr *spec = &c->specs[i].ipv6.hdr;
+    struct rte_ipv6_hdr *mask = &c->masks[i].ipv6.hdr;
+    const struct flow *masks = &match->wc.masks;
+    const struct flow *flow = &match->flow;
+    ovs_be32 label_mask = htonl(IPV6_LABEL_MASK);
+
+    memcpy(spec->src_addr, &flow->ipv6_src, sizeof spec->src_addr);
+    memcpy(mask->src_addr, &masks->ipv6_src, sizeof mask->src_addr);
+    memcpy(spec->dst_addr, &flow->ipv6_dst, sizeof spec->dst_addr);
+    memcpy(mask->dst_addr, &masks->ipv6_dst, sizeof mask->dst_addr);
+    spec->vtc_flow = (htonl((uint32_t) flow->nw_tos << 20)
+                      | (flow->ipv6_label & label_mask));
+    mask->vtc_flow = (htonl((uint32_t) masks->nw_tos << 20)
+                      | (masks->ipv6_label & label_mask));
+    spec->hop_limits = flow->nw_ttl;
+    mask->hop_limits = masks->nw_ttl;
+    spec->proto = flow->nw_proto;
+    mask->proto = masks->nw_proto;
+    if (take_no_fragment(match, rest)) {
+        c->masks[i].ipv6.has_frag_ext = 1;
+    }
+    rest->ipv6_src = rest->ipv6_dst = in6addr_any;
+    if (!(flow->ipv6_label & ~label_mask)) {
+        /* There are no more bits. */
+        rest->ipv6_label = 0;
+    }
+    rest->nw_tos = rest->nw_ttl = rest->nw_proto = 0;
+}
+
+/* Puts TCP, UDP or SCTP if something of it is matched. */
+static void
+put_transport(struct rte_codec *c, const struct match *match,
+              struct flow *rest)
+{
+    const struct flow *masks = &match->wc.masks;
+    const struct flow *flow = &match->flow;
+    size_t i;
+
+    if (has_proto(match, IPPROTO_TCP)
+        && (masks->tp_src || masks->tp_dst || masks->tcp_flags)) {
+        struct rte_tcp_hdr *spec, *mask;
+
+        i = put_item(c, RTE_FLOW_ITEM_TYPE_TCP);
+        spec = &c->specs[i].tcp.hdr;
+        mask = &c->masks[i].tcp.hdr;
+        spec->src_port = flow->tp_src;
+        mask->src_port = masks->tp_src;
+        spec->dst_port = flow->tp_dst;
+        mask->dst_port = masks->tp_dst;
+
+        /* The upper four flags share a byte with the data offset. */
+        spec->tcp_flags = ntohs(flow->tcp_flags) & 0xff;
+        mask->tcp_flags = ntohs(masks->tcp_flags) & 0xff;
+        spec->data_off = (ntohs(flow->tcp_flags) >> 8) & 0xf;
+        mask->data_off = (ntohs(masks->tcp_flags) >> 8) & 0xf;
+        rest->tp_src = rest->tp_dst = 0;
+        rest->tcp_flags &= htons(0xf000);
+    } else if (has_proto(match, IPPROTO_UDP)
+               && (masks->tp_src || masks->tp_dst)) {
+        i = put_item(c, RTE_FLOW_ITEM_TYPE_UDP);
+        c->specs[i].udp.hdr.src_port = flow->tp_src;
+        c->masks[i].udp.hdr.src_port = masks->tp_src;
+        c->specs[i].udp.hdr.dst_port = flow->tp_dst;
+        c->masks[i].udp.hdr.dst_port = masks->tp_dst;
+        rest->tp_src = rest->tp_dst = 0;
+    } else if (has_proto(match, IPPROTO_SCTP)
+               && (masks->tp_src || masks->tp_dst)) {
+        i = put_item(c, RTE_FLOW_ITEM_TYPE_SCTP);
+        c->specs[i].sctp.hdr.src_port = flow->tp_src;
+        c->masks[i].sctp.hdr.src_port = masks->tp_src;
+        c->specs[i].sctp.hdr.dst_port = flow->tp_dst;
+        c->masks[i].sctp.hdr.dst_port = masks->tp_dst;
+        rest->tp_src = rest->tp_dst = 0;
+    }
+}
+
+/* Puts 'match'. */
+static const char *
+put_match(struct rte_codec *c, const struct match *match)
+{
+    struct flow rest = match->wc.masks;
+    const char *why;
+
+    if (match->flow.packet_type == htonl(PT_ETH)) {
+        rest.packet_type = 0;
+    }
+    why = put_eth(c, match, &rest);
+    if (why) {
+        return why;
+    }
+    if (has_type(match) && match->flow.dl_type == htons(ETH_TYPE_IP)) {
+        put_ipv4(c, match, &rest);
+    } else if (has_type(match)
+               && match->flow.dl_type == htons(ETH_TYPE_IPV6)) {
+        put_ipv6(c, match, &rest);
+    }
+    put_transport(c, match, &rest);
+    return describe_rest(&rest);
+}
+
+/* Actions. */
+
+/* What is known of packets on their way through the actions. */
+struct state {
+    const struct match *match;      /* When they came. */
+    enum rte_codec_style style;
+    size_t n_tags;
+    uint32_t changed;               /* Bits 1 << NIC_FIELD_*. */
+};
+
+/* Returns where 'flow' has 'field', null if it has it nowhere in one piece. */
+static const void *
+find_field(const struct flow *flow, enum nic_field field)
+{
+    bool ipv6 = flow->dl_type == htons(ETH_TYPE_IPV6);
+
+    switch (field) {
+    case NIC_FIELD_ETH_SRC:
+        return &flow->dl_src;
+    case NIC_FIELD_ETH_DST:
+        return &flow->dl_dst;
+    case NIC_FIELD_IP_SRC:
+        return ipv6 ? (const void *) &flow->ipv6_src : &flow->nw_src;
+    case NIC_FIELD_IP_DST:
+        return ipv6 ? (const void *) &flow->ipv6_dst : &flow->nw_dst;
+    case NIC_FIELD_IP_TOS:
+        return &flow->nw_tos;
+    case NIC_FIELD_IP_TTL:
+        return &flow->nw_ttl;
+    case NIC_FIELD_TP_SRC:
+        return &flow->tp_src;
+    case NIC_FIELD_TP_DST:
+        return &flow->tp_dst;
+    case NIC_FIELD_VLAN_TCI:
+    case NIC_FIELD_IPV6_LABEL:
+    default:
+        return NULL;
+    }
+}
+
+/* Completes 'value', of which 'mask' is to be set, by what the packet has in
+ * the other bits, as the match says.  Returns false if it does not say. */
+static bool
+complete_value(const struct state *state, enum nic_field field, size_t len,
+               uint8_t value[], const uint8_t mask[])
+{
+    struct flow masks = state->match->wc.masks;
+    const uint8_t *was, *known;
+
+    /* The family is part of how an address is found. */
+    masks.dl_type = state->match->flow.dl_type;
+    was = find_field(&state->match->flow, field);
+    known = find_field(&masks, field);
+    for (size_t i = 0; i < len; i++) {
+        if (mask[i] == UINT8_MAX) {
+            continue;
+        }
+        if (!was || state->changed & (1u << field)
+            || (uint8_t) (known[i] | mask[i]) != UINT8_MAX) {
+            return false;
+        }
+        value[i] = (value[i] & mask[i]) | (was[i] & ~mask[i]);
+    }
+    return true;
+}
+
+static void
+put_modify(struct rte_codec *c, enum rte_flow_field_id id,
+           const uint8_t value[], size_t len)
+{
+    struct rte_flow_action_modify_field *modify;
+
+    modify = &put_action(c, RTE_FLOW_ACTION_TYPE_MODIFY_FIELD)->modify;
+    modify->operation = RTE_FLOW_MODIFY_SET;
+    modify->dst.field = id;
+    modify->src.field = RTE_FLOW_FIELD_VALUE;
+    memcpy(modify->src.value, value, len);
+    modify->width = len * 8;
+}
+
+/* What sets a whole field. */
+struct setter {
+    enum rte_flow_action_type type;
+    enum rte_flow_field_id id;
+};
+
+static struct setter
+find_setter(const struct match *match, enum nic_field field)
+{
+    bool ipv6 = match->flow.dl_type == htons(ETH_TYPE_IPV6);
+    bool tcp = match->flow.nw_proto == IPPROTO_TCP;
+
+#define SETTER(ACTION, FIELD)                                           \
+    (struct setter) { RTE_FLOW_ACTION_TYPE_##ACTION, RTE_FLOW_FIELD_##FIELD }
+    switch (field) {
+    case NIC_FIELD_ETH_SRC:
+        return SETTER(SET_MAC_SRC, MAC_SRC);
+    case NIC_FIELD_ETH_DST:
+        return SETTER(SET_MAC_DST, MAC_DST);
+    case NIC_FIELD_IP_SRC:
+        return (ipv6 ? SETTER(SET_IPV6_SRC, IPV6_SRC)
+                : SETTER(SET_IPV4_SRC, IPV4_SRC));
+    case NIC_FIELD_IP_DST:
+        return (ipv6 ? SETTER(SET_IPV6_DST, IPV6_DST)
+                : SETTER(SET_IPV4_DST, IPV4_DST));
+    case NIC_FIELD_IP_TTL:
+        return (ipv6 ? SETTER(SET_TTL, IPV6_HOPLIMIT)
+                : SETTER(SET_TTL, IPV4_TTL));
+    case NIC_FIELD_TP_SRC:
+        return (tcp ? SETTER(SET_TP_SRC, TCP_PORT_SRC)
+                : SETTER(SET_TP_SRC, UDP_PORT_SRC));
+    case NIC_FIELD_TP_DST:
+        return (tcp ? SETTER(SET_TP_DST, TCP_PORT_DST)
+                : SETTER(SET_TP_DST, UDP_PORT_DST));
+    case NIC_FIELD_VLAN_TCI:
+    case NIC_FIELD_IP_TOS:
+    case NIC_FIELD_IPV6_LABEL:
+    default:
+        OVS_NOT_REACHED();
+    }
+#undef SETTER
+}
+
+/* Puts what sets 'field', of 'len' bytes, to 'value'. */
+static void
+put_whole_field(struct rte_codec *c, const struct state *state,
+                enum nic_field field, const uint8_t value[], size_t len)
+{
+    struct setter setter = find_setter(state->match, field);
+
+    if (state->style == RTE_CODEC_MODIFY_FIELD) {
+        put_modify(c, setter.id, value, len);
+    } else {
+        /* Each of these consists of the value alone. */
+        BUILD_ASSERT_DECL(sizeof(struct rte_flow_action_set_mac) == 6);
+        BUILD_ASSERT_DECL(sizeof(struct rte_flow_action_set_ipv4) == 4);
+        BUILD_ASSERT_DECL(sizeof(struct rte_flow_action_set_ipv6) == 16);
+        BUILD_ASSERT_DECL(sizeof(struct rte_flow_action_set_tp) == 2);
+        BUILD_ASSERT_DECL(sizeof(struct rte_flow_action_set_ttl) == 1);
+        memcpy(put_action(c, setter.type), value, len);
+    }
+}
+
+static const char *
+put_set_tos(struct rte_codec *c, const struct state *state, uint8_t value,
+            uint8_t mask)
+{
+    const struct match *match = state->match;
+    uint8_t ecn = mask & IP_ECN_MASK;
+    bool ipv6 = match->flow.dl_type == htons(ETH_TYPE_IPV6);
+
+    if (ecn && (ecn & ~match->wc.masks.nw_tos
+                || ecn & (value ^ match->flow.nw_tos))) {
+        return "rte_flow cannot set ECN";
+    }
+    if (!(mask & IP_DSCP_MASK)) {
+        return NULL;
+    }
+    mask |= IP_ECN_MASK;
+    if (!complete_value(state, NIC_FIELD_IP_TOS, 1, &value, &mask)) {
+        return "part of DSCP is set";
+    }
+    put_action(c, (ipv6 ? RTE_FLOW_ACTION_TYPE_SET_IPV6_DSCP
+                   : RTE_FLOW_ACTION_TYPE_SET_IPV4_DSCP))->dscp.dscp
+        = value >> 2;
+    return NULL;
+}
+
+static void
+put_tci(struct rte_codec *c, ovs_be16 tci, ovs_be16 mask)
+{
+    if (mask & htons(VLAN_VID_MASK)) {
+        put_action(c, RTE_FLOW_ACTION_TYPE_OF_SET_VLAN_VID)->vlan_vid.vlan_vid
+            = tci & htons(VLAN_VID_MASK);
+    }
+    if (mask & htons(VLAN_PCP_MASK)) {
+        put_action(c, RTE_FLOW_ACTION_TYPE_OF_SET_VLAN_PCP)->vlan_pcp.vlan_pcp
+            = vlan_tci_to_pcp(tci);
+    }
+}
+
+static const char *
+put_set_tci(struct rte_codec *c, const struct state *state,
+            const uint8_t value[], const uint8_t mask[])
+{
+    ovs_be16 parts[] = { htons(VLAN_VID_MASK), htons(VLAN_PCP_MASK) };
+    ovs_be16 tci, tci_mask;
+
+    memcpy(&tci, value, sizeof tci);
+    memcpy(&tci_mask, mask, sizeof tci_mask);
+    if (!state->n_tags) {
+        return "the tag is set of packets that may have none";
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+        if (tci_mask & parts[i] && (tci_mask & parts[i]) != parts[i]) {
+            return "part of a VLAN id or priority is set";
+        }
+    }
+    put_tci(c, tci, tci_mask);
+    return NULL;
+}
+
+/* Puts what sets the bits 'mask_' of 'field' to 'value_'. */
+static const char *
+put_set(struct rte_codec *c, struct state *state, enum nic_field field,
+        const void *value_, const void *mask_)
+{
+    const struct match *match = state->match;
+    size_t len = nic_field_len(field, match->flow.dl_type);
+    uint8_t value[NIC_FIELD_MAX_LEN], mask[NIC_FIELD_MAX_LEN];
+    const char *why = NULL;
+
+    memcpy(value, value_, len);
+    memcpy(mask, mask_, len);
+    if (field == NIC_FIELD_VLAN_TCI) {
+        return put_set_tci(c, state, value, mask);
+    }
+    if (field != NIC_FIELD_ETH_SRC && field != NIC_FIELD_ETH_DST
+        && !(has_type(match) && is_ip_any(&match->flow))) {
+        return "a field of IP is set in packets that may not be IP";
+    }
+    if ((field == NIC_FIELD_TP_SRC || field == NIC_FIELD_TP_DST)
+        && !has_proto(match, IPPROTO_TCP) && !has_proto(match, IPPROTO_UDP)) {
+        return "ports are set of packets that may be neither TCP nor UDP";
+    }
+    if (field == NIC_FIELD_IPV6_LABEL) {
+        return "rte_flow cannot set the IPv6 flow label";
+    }
+    if (field == NIC_FIELD_IP_TOS) {
+        why = put_set_tos(c, state, value[0], mask[0]);
+    } else if (!complete_value(state, field, len, value, mask)) {
+        why = "part of a field is set, and the rest is not known";
+    } else {
+        put_whole_field(c, state, field, value, len);
+    }
+    state->changed |= 1u << field;
+    return why;
+}
+
+/* Puts what sets the parts 'parts' of the tuple to those of 'rewrite'. */
+static const char *
+put_set_tuple(struct rte_codec *c, struct state *state, unsigned int parts,
+              const struct nic_tuple *rewrite)
+{
+    struct in6_addr all = in6addr_exact;
+    const char *why = NULL;
+
+    if (parts & NIC_TUPLE_SRC) {
+        why = put_set(c, state, NIC_FIELD_IP_SRC, &rewrite->src, &all);
+        if (!why) {
+            why = put_set(c, state, NIC_FIELD_TP_SRC, &rewrite->tp_src, &all);
+        }
+    }
+    if (!why && parts & NIC_TUPLE_DST) {
+        why = put_set(c, state, NIC_FIELD_IP_DST, &rewrite->dst, &all);
+        if (!why) {
+            why = put_set(c, state, NIC_FIELD_TP_DST, &rewrite->tp_dst, &all);
+        }
+    }
+    return why;
+}
+
+static const char *
+put_push_vlan(struct rte_codec *c, struct state *state,
+              const struct nic_action *a)
+{
+    if (!eth_type_vlan(a->vlan.tpid)) {
+        return "a tag is pushed that is not a VLAN tag";
+    }
+    put_action(c, RTE_FLOW_ACTION_TYPE_OF_PUSH_VLAN)->push_vlan.ethertype
+        = a->vlan.tpid;
+    put_tci(c, a->vlan.tci, htons(VLAN_VID_MASK | VLAN_PCP_MASK));
+    state->n_tags++;
+    return NULL;
+}
+
+static const char *
+put_pop_vlan(struct rte_codec *c, struct state *state)
+{
+    if (!state->n_tags) {
+        return "a tag is removed that there may be or not";
+    }
+    put_action(c, RTE_FLOW_ACTION_TYPE_OF_POP_VLAN);
+    c->actions[c->n_actions - 1].conf = NULL;
+    state->n_tags--;
+    return NULL;
+}
+
+static const char *
+put_actions(struct rte_codec *c, const struct nic_template *t,
+            const struct nic_values *values, const struct match *match,
+            const struct rte_codec_place *place)
+{
+    struct state state = {
+        .match = match,
+        .style = place->style,
+        .n_tags = count_tags(match),
+    };
+    const char *why = NULL;
+
+    for (size_t i = 0; !why && i < t->n_actions; i++) {
+        const struct nic_action *a = &t->actions[i];
+
+        switch (a->type) {
+        case NIC_ACTION_OUTPUT:
+        case NIC_ACTION_EGRESS:
+            if (i != t->n_actions - 1) {
+                why = "a packet cannot be sent more than once";
+            } else if (a->type == NIC_ACTION_OUTPUT) {
+                rte_codec_put_output(c, place->out_ethdev);
+            } else {
+                rte_codec_put_jump(c, place->out_group);
+            }
+            break;
+        case NIC_ACTION_DROP:
+            rte_codec_put_drop(c);
+            break;
+        case NIC_ACTION_SET:
+            why = put_set(c, &state, a->set.field, a->set.value, a->set.mask);
+            break;
+        case NIC_ACTION_SET_TUPLE:
+            why = put_set_tuple(c, &state, a->parts, &values->rewrite);
+            break;
+        case NIC_ACTION_PUSH_VLAN:
+            why = put_push_vlan(c, &state, a);
+            break;
+        case NIC_ACTION_POP_VLAN:
+            why = put_pop_vlan(c, &state);
+            break;
+        case NIC_ACTION_CT:
+        case NIC_ACTION_CT_CLEAR:
+            why = "connection tracking stays with the software";
+            break;
+        case NIC_ACTION_JUMP:
+        case NIC_ACTION_DEC_TTL:
+            why = "has an action that only the emulated NIC has";
+            break;
+        default:
+            OVS_NOT_REACHED();
+        }
+    }
+    return why;
+}
+
+const char *
+rte_codec_encode(struct rte_codec *c, const struct nic_template *t,
+                 const struct nic_values *values,
+                 const struct rte_codec_place *place)
+{
+    static const struct nic_values no_values;
+    struct match match;
+    const char *why;
+
+    if (t->table != NIC_TABLE_ROOT) {
+        return "the NIC has one table";
+    } else if (t->priority || t->in_port == NIC_PORT_ANY) {
+        return "has a priority or no port of its own";
+    }
+    values = values ? values : &no_values;
+    nic_rule_to_match(t, values, &match);
+    flower_narrow(&match, flower_changes_ip(t));
+
+    rte_codec_begin(c);
+    rte_codec_put_port(c, place->in_ethdev);
+    why = put_match(c, &match);
+    if (!why) {
+        rte_codec_put_count(c, place->counter);
+        why = put_actions(c, t, values, &match, place);
+    }
+    if (!why) {
+        rte_codec_end(c);
+    }
+    return why;
+}
+
+const char *
+rte_codec_check(const struct nic_template *t, enum rte_codec_style style)
+{
+    struct rte_codec_place place = { .style = style };
+    struct rte_codec c;
+
+    return rte_codec_encode(&c, t, NULL, &place);
+}
