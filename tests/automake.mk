@@ -205,6 +205,7 @@ DPDK_TESTSUITE_AT = \
 	tests/dpdk-vport-bond.at
 EXTRA_DIST += \
 	tests/atlocal.in \
+	tests/dpdk-telemetry.py \
 	tests/tc-guest.sh \
 	tests/tc-json.py \
 	tests/failover.py \
