@@ -85,6 +85,8 @@ NET_EMU_SOURCES = \
 	lib/net-emu-args.h \
 	lib/net-emu-async.c \
 	lib/net-emu-async.h \
+	lib/net-emu-fault.c \
+	lib/net-emu-fault.h \
 	lib/net-emu-flow.c \
 	lib/net-emu-flow.h \
 	lib/net-emu-match.c \
