@@ -6,7 +6,7 @@
 
 set -e
 plugin=$abs_top_builddir/lib/librte_net_emu.so
-given=$("${NM:-nm}" -D --defined-only "$plugin")
+given=$(${NM:-nm} -D --defined-only "$plugin")
 if test -n "$given"; then
     echo "$plugin gives symbols:" >&2
     echo "$given" >&2
@@ -15,7 +15,7 @@ fi
 
 # What it takes comes with a version from the library that has it; libunbound
 # has none.
-taken=$("${NM:-nm}" -D --undefined-only "$plugin")
+taken=$(${NM:-nm} -D --undefined-only "$plugin")
 case $taken in
     *rte_eth_dev_create@*) ;;
     *) echo "$plugin takes nothing of DPDK?" >&2; exit 1 ;;
