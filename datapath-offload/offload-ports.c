@@ -282,8 +282,9 @@ offload_ports_add(struct netdev *netdev, const char *dpif_type,
                   odp_port_t odp_port)
 {
     struct port *port = find_port(dpif_type, odp_port);
+    bool is_new = !port;
 
-    if (!port) {
+    if (is_new) {
         port = xzalloc(sizeof *port);
         port->name = xstrdup(netdev_get_name(netdev));
         port->dpif_type = dpif_type;
@@ -295,7 +296,7 @@ offload_ports_add(struct netdev *netdev, const char *dpif_type,
         hmap_insert(&ports, &port->node, port_hash(dpif_type, odp_port));
         ovs_mutex_unlock(&ports_mutex);
     }
-    if (engine) {
+    if (engine && is_new) {
         reconcile_port(port);
     }
 }

@@ -11,8 +11,8 @@
  *
  * A port is ours if it is in a userspace datapath and its Interface names a
  * NIC in other_config:nic, or it is a DPDK port whose driver takes flow rules
- * and its Interface names none.  Ownership is decided before OVS's own providers
- * see the port.
+ * and its Interface names none.  Ownership is decided before OVS's own
+ * providers see the port.
  *
  * Thread-safety: main thread only, except offload_ports_find().
  */

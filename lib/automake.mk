@@ -70,9 +70,12 @@ if WITH_DPDK
 lib_libnic_la_SOURCES += \
 	lib/nic-rte-flow-carrier.c \
 	lib/nic-rte-flow-egress.c \
+	lib/nic-rte-flow-port.c \
 	lib/nic-rte-flow-private.h \
 	lib/nic-rte-flow-rule.c \
 	lib/nic-rte-flow.c \
+	lib/rte-flow-codec-action.c \
+	lib/rte-flow-codec-private.h \
 	lib/rte-flow-codec.c \
 	lib/rte-flow-codec.h \
 	lib/rte-flow-probe.c \
@@ -91,6 +94,8 @@ NET_EMU_SOURCES = \
 	lib/net-emu-args.h \
 	lib/net-emu-async.c \
 	lib/net-emu-async.h \
+	lib/net-emu-fault.c \
+	lib/net-emu-fault.h \
 	lib/net-emu-flow.c \
 	lib/net-emu-flow.h \
 	lib/net-emu-match.c \

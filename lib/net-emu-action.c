@@ -478,10 +478,10 @@ net_emu_spec_attr(struct net_emu *nic OVS_UNUSED, struct net_emu_spec *spec,
                                   RTE_FLOW_ERROR_TYPE_ATTR_TRANSFER, attr,
                                   "only rules with 'transfer'");
     }
-    if (attr->egress) {
-        return rte_flow_error_set(error, ENOTSUP,
-                                  RTE_FLOW_ERROR_TYPE_ATTR_EGRESS, attr,
-                                  "'egress' has no meaning with 'transfer'");
+    if (attr->ingress || attr->egress) {
+        return rte_flow_error_set(error, EINVAL, RTE_FLOW_ERROR_TYPE_ATTR,
+                                  attr, "ingress and egress have no meaning "
+                                  "with 'transfer'");
     }
     if (attr->group == NIC_TABLE_NONE) {
         return rte_flow_error_set(error, ENOTSUP,

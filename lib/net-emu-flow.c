@@ -42,6 +42,7 @@ net_emu_advance(struct net_emu *nic, long long int now_ms)
 
         if (c.type == NIC_OP_RESET) {
             net_emu_flows_lost(nic);
+            net_emu_async_reset(nic);
             continue;
         }
         if (!c.error) {
@@ -169,6 +170,9 @@ net_emu_flow_free(struct rte_flow *flow, const struct nic_counter *final)
     }
     if (flow->sw_port) {
         atomic_sub(&flow->sw_port->n_sw_rules, 1, &orig);
+    }
+    if (flow->n_in_table) {
+        --*flow->n_in_table;
     }
     if (flow->any) {
         atomic_sub(&flow->port->nic->n_any_rules, 1, &orig);
@@ -329,6 +333,10 @@ flow_destroy(struct rte_eth_dev *dev, struct rte_flow *flow,
     if (!net_emu_flow_is_valid(port, flow)) {
         retval = fail(error, ENOENT, flow,
                       "there is no such rule on this port");
+    } else if (flow->busy) {
+        retval = fail(error, EBUSY, flow,
+                      "the result of another operation on the rule was not "
+                      "pulled");
     } else {
         struct nic_counter final;
         const char *reason;
@@ -355,7 +363,7 @@ flow_flush(struct rte_eth_dev *dev, struct rte_flow_error *error)
 
     net_emu_lock();
     LIST_FOR_EACH_SAFE (flow, list_node, &port->nic->flows) {
-        if (flow->port == port) {
+        if (flow->port == port && !flow->busy) {
             struct nic_counter final;
             long long int owed_ms;
             const char *reason;
@@ -595,4 +603,16 @@ const struct rte_flow_ops net_emu_flow_ops = {
     .action_handle_create = handle_create,
     .action_handle_destroy = handle_destroy,
     .action_handle_query = handle_query,
+    .info_get = net_emu_async_info_get,
+    .configure = net_emu_async_configure,
+    .pattern_template_create = net_emu_async_pattern_create,
+    .pattern_template_destroy = net_emu_async_pattern_destroy,
+    .actions_template_create = net_emu_async_actions_create,
+    .actions_template_destroy = net_emu_async_actions_destroy,
+    .template_table_create = net_emu_async_table_create,
+    .template_table_destroy = net_emu_async_table_destroy,
+    .async_create = net_emu_async_create,
+    .async_destroy = net_emu_async_destroy,
+    .push = net_emu_async_push,
+    .pull = net_emu_async_pull,
 };

@@ -46,6 +46,10 @@ struct rte_flow {
      * 'n_any_rules' of the NIC. */
     struct net_emu_port *sw_port;
     bool any;
+
+    /* Of the asynchronous API. */
+    uint32_t *n_in_table;           /* Rules of its table, or null. */
+    bool busy;                      /* An operation is on its way. */
 };
 
 /* A shared counter. */

@@ -550,5 +550,6 @@ net_emu_spec_pattern(struct net_emu *nic, struct net_emu_spec *spec,
         }
         p.layer = kind->layer;
     }
+    spec->n_vlan_items = p.n_vlans;
     return p.layer < LAYER_L3 ? end_l2(&p, 0) : 0;
 }

@@ -156,6 +156,9 @@ void net_emu_unlock(void);
 /* Milliseconds on a monotonic clock. */
 long long int net_emu_now_ms(void);
 
+/* Returns the list of all NICs.  The lock must be held. */
+const struct ovs_list *net_emu_all(void);
+
 /* Returns the NIC called 'name', or null.  The lock must be held. */
 struct net_emu *net_emu_find(const char *name);
 

@@ -20,6 +20,7 @@
 #include "dp-packet.h"
 #include "hash.h"
 #include "net-emu-args.h"
+#include "net-emu-fault.h"
 #include "net-emu-flow.h"
 #include "net-emu-wire.h"
 #include "nic-emu-table.h"
@@ -58,6 +59,12 @@ net_emu_now_ms(void)
 
     clock_gettime(CLOCK_MONOTONIC, &ts);
     return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000;
+}
+
+const struct ovs_list *
+net_emu_all(void)
+{
+    return &nics;
 }
 
 struct net_emu *
@@ -380,6 +387,7 @@ net_emu_probe(struct rte_vdev_device *vdev)
     /* The copy of Open vSwitch's library in the plugin says nothing by itself:
      * where logs go is the application's business. */
     vlog_set_levels(NULL, VLF_ANY_DESTINATION, VLL_OFF);
+    net_emu_fault_init();
 
     error = net_emu_args_parse(rte_vdev_device_args(vdev), &args,
                                &error_text);

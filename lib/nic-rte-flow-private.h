@@ -6,9 +6,10 @@
 /* What the parts of the driver for rte_flow share
  * ===============================================
  *
- * nic-rte-flow.c has the NIC's interface, its queue and its ports;
- * nic-rte-flow-rule.c rules; nic-rte-flow-egress.c egress objects;
- * nic-rte-flow-carrier.c the carrier of ports.
+ * nic-rte-flow.c has the NIC's interface and its queue; nic-rte-flow-port.c
+ * ports and what happens to them; nic-rte-flow-rule.c rules;
+ * nic-rte-flow-egress.c egress objects; nic-rte-flow-carrier.c the carrier of
+ * ports.
  *
  * Locks, in the order in which they are taken:
  *
@@ -36,6 +37,7 @@
 #include "openvswitch/list.h"
 #include "openvswitch/thread.h"
 #include "ovs-atomic.h"
+#include "util.h"
 
 struct netdev;
 
@@ -119,6 +121,33 @@ struct nic_rte {
     uint32_t n_rules, n_egresses OVS_GUARDED;
     uint64_t carried_packets, carried_bytes OVS_GUARDED;
 };
+
+static inline struct nic_rte *
+nic_rte_cast(const struct nic *nic)
+{
+    return CONTAINER_OF(CONST_CAST(struct nic *, nic), struct nic_rte, up);
+}
+
+static inline bool
+rte_flag_is_set(const atomic_bool *flag)
+{
+    bool value;
+
+    atomic_read_relaxed(CONST_CAST(atomic_bool *, flag), &value);
+    return value;
+}
+
+/* Ports. */
+
+/* Lets 'nic' know of what happens to DPDK ports, and no more. */
+void rte_nic_list_add(struct nic_rte *nic);
+void rte_nic_list_remove(struct nic_rte *nic);
+
+/* Members of 'struct nic_class'. */
+int rte_nic_port_add(struct nic *, const char *name, odp_port_t odp_port,
+                     enum nic_port_role, nic_port_id *);
+bool rte_nic_port_changed(const struct nic *, nic_port_id);
+void rte_nic_port_del(struct nic *, nic_port_id);
 
 struct rte_port *rte_port_find(const struct nic_rte *, nic_port_id);
 

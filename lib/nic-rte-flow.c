@@ -7,14 +7,8 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <rte_errno.h>
-#include <rte_ethdev.h>
 #include <string.h>
 
-#include "hash.h"
-#include "lib/netdev-dpdk.h"
-#include "netdev-provider.h"
-#include "netdev.h"
 #include "openvswitch/dynamic-string.h"
 #include "openvswitch/vlog.h"
 #include "ovs-thread.h"
@@ -22,66 +16,6 @@
 #include "util.h"
 
 VLOG_DEFINE_THIS_MODULE(nic_rte_flow);
-
-const char rte_gone_port[] = "the port is gone, or about to be started";
-
-/* No DPDK port has this number. */
-#define NO_ETHDEV UINT16_MAX
-
-/* All NICs, for what happens to DPDK ports. */
-static struct ovs_mutex all_mutex = OVS_MUTEX_INITIALIZER;
-static struct ovs_list all OVS_GUARDED_BY(all_mutex)
-    = OVS_LIST_INITIALIZER(&all);
-
-static struct nic_rte *
-nic_rte_cast(const struct nic *nic)
-{
-    ovs_assert(nic->class == &nic_rte_flow_class);
-    return CONTAINER_OF(CONST_CAST(struct nic *, nic), struct nic_rte, up);
-}
-
-/* Devices. */
-
-/* Returns the network device called 'name', which the caller closes, and
- * stores its DPDK port in '*ethdev', or returns null. */
-static struct netdev *
-find_netdev(const char *name, uint16_t *ethdev)
-{
-    struct netdev *netdev = netdev_from_name(name);
-    int id;
-
-    if (!netdev) {
-        return NULL;
-    }
-    id = (!strcmp(netdev_get_type(netdev), "dpdk")
-          ? netdev_dpdk_get_port_id(netdev) : -1);
-    if (id < 0 || id >= RTE_MAX_ETHPORTS) {
-        netdev_close(netdev);
-        return NULL;
-    }
-    *ethdev = id;
-    return netdev;
-}
-
-const char *
-nic_rte_flow_find_device(const char *name, struct nic_rte_flow_device *device)
-{
-    struct rte_flow_offer offer;
-    struct netdev *netdev;
-    uint16_t ethdev;
-
-    memset(device, 0, sizeof *device);
-    netdev = find_netdev(name, &ethdev);
-    if (!netdev) {
-        return "it has no DPDK device";
-    }
-    rte_flow_probe(ethdev, &offer);
-    netdev_close(netdev);
-    device->domain = offer.domain;
-    device->waiting = offer.waiting;
-    device->role = offer.representor ? NIC_PORT_VF : NIC_PORT_UPLINK;
-    return offer.refusal;
-}
 
 /* Opening and closing. */
 
@@ -113,9 +47,7 @@ nic_rte_open(const char *name, const struct smap *config, struct nic **nicp,
     hmap_init(&nic->egresses);
     hmap_init(&nic->ports);
     ovs_list_init(&nic->queue);
-    ovs_mutex_lock(&all_mutex);
-    ovs_list_push_back(&all, &nic->list_node);
-    ovs_mutex_unlock(&all_mutex);
+    rte_nic_list_add(nic);
     *nicp = &nic->up;
     return 0;
 }
@@ -159,10 +91,7 @@ nic_rte_close(struct nic *nic_)
 {
     struct nic_rte *nic = nic_rte_cast(nic_);
 
-    ovs_mutex_lock(&all_mutex);
-    ovs_list_remove(&nic->list_node);
-    ovs_mutex_unlock(&all_mutex);
-
+    rte_nic_list_remove(nic);
     ovs_mutex_lock(&nic->rule_mutex);
     clear_objects(nic);
     ovs_mutex_unlock(&nic->rule_mutex);
@@ -223,243 +152,6 @@ nic_rte_get_stats(const struct nic *nic_, struct nic_stats *stats)
         .carried_bytes = nic->carried_bytes,
     };
     ovs_mutex_unlock(&nic->mutex);
-}
-
-/* Ports. */
-
-struct rte_port *
-rte_port_find(const struct nic_rte *nic, nic_port_id id)
-{
-    struct rte_port *port;
-
-    HMAP_FOR_EACH_WITH_HASH (port, node, hash_int(id, 0), &nic->ports) {
-        if (port->id == id) {
-            return port;
-        }
-    }
-    return NULL;
-}
-
-static bool
-read_flag(const atomic_bool *flag)
-{
-    bool value;
-
-    atomic_read_relaxed(CONST_CAST(atomic_bool *, flag), &value);
-    return value;
-}
-
-struct rte_port *
-rte_port_find_running(const struct nic_rte *nic, nic_port_id id)
-{
-    struct rte_port *port = rte_port_find(nic, id);
-
-    return (port && port->running && !read_flag(&port->changed)
-            && !read_flag(&port->gone) ? port : NULL);
-}
-
-/* Called by a thread of DPDK's. */
-static int
-port_event(uint16_t ethdev OVS_UNUSED, enum rte_eth_event_type event,
-           void *port_, void *param OVS_UNUSED)
-{
-    struct rte_port *port = port_;
-
-    if (event == RTE_ETH_EVENT_INTR_RMV) {
-        atomic_store_relaxed(&port->gone, true);
-    }
-    atomic_store_relaxed(&port->changed, true);
-    atomic_store_relaxed(port->reset, true);
-    return 0;
-}
-
-static const enum rte_eth_event_type events[] = {
-    RTE_ETH_EVENT_INTR_RESET,
-    RTE_ETH_EVENT_INTR_RMV,
-};
-
-static void
-register_events(struct rte_port *port)
-{
-    for (size_t i = 0; i < ARRAY_SIZE(events); i++) {
-        rte_eth_dev_callback_register(port->offer.ethdev, events[i],
-                                      port_event, port);
-    }
-}
-
-/* When it returns, port_event() is not called for 'port' any more. */
-static void
-unregister_events(struct rte_port *port)
-{
-    for (size_t i = 0; i < ARRAY_SIZE(events); i++) {
-        int error;
-
-        do {
-            error = rte_eth_dev_callback_unregister(port->offer.ethdev,
-                                                    events[i], port_event,
-                                                    port);
-        } while (error == -EAGAIN);
-    }
-}
-
-/* Makes the rule that leads packets of 'port' to the group with rules.  A
- * driver that does not take it after all has them where packets enter. */
-static void
-make_jump(struct nic_rte *nic, struct rte_port *port)
-{
-    struct rte_flow_attr attr = {
-        .group = RTE_FLOW_GROUP_ENTRY,
-        .transfer = 1,
-    };
-    struct rte_flow_error error = { .type = RTE_FLOW_ERROR_TYPE_NONE };
-    struct rte_codec c;
-
-    if (!port->offer.groups) {
-        return;
-    }
-    rte_codec_begin(&c);
-    rte_codec_put_port(&c, port->offer.ethdev);
-    rte_codec_put_jump(&c, RTE_FLOW_GROUP_RULES);
-    rte_codec_end(&c);
-    port->jump = rte_flow_create(port->offer.proxy, &attr, c.items, c.actions,
-                                 &error);
-    if (!port->jump) {
-        VLOG_WARN("%s: %s: no group for rules (%s)", nic->up.name, port->name,
-                  error.message ? error.message : rte_strerror(rte_errno));
-        port->offer.groups = false;
-    }
-}
-
-static int
-nic_rte_port_add(struct nic *nic_, const char *name,
-                 odp_port_t odp_port OVS_UNUSED, enum nic_port_role role,
-                 nic_port_id *idp)
-{
-    struct nic_rte *nic = nic_rte_cast(nic_);
-    struct rte_flow_offer offer;
-    struct rte_port *port;
-    struct netdev *netdev;
-    uint16_t ethdev;
-
-    netdev = find_netdev(name, &ethdev);
-    if (!netdev) {
-        return ENODEV;
-    }
-    rte_flow_probe(ethdev, &offer);
-    if (offer.refusal || offer.domain != nic->domain) {
-        netdev_close(netdev);
-        return EOPNOTSUPP;
-    }
-    HMAP_FOR_EACH (port, node, &nic->ports) {
-        if (port->offer.ethdev == ethdev) {
-            netdev_close(netdev);
-            return EEXIST;
-        }
-    }
-
-    port = xzalloc(sizeof *port);
-    port->name = xstrdup(name);
-    port->netdev = netdev;
-    port->offer = offer;
-    port->role = role;
-    port->running = true;
-    port->reset = &nic->reset;
-    atomic_init(&port->changed, false);
-    atomic_init(&port->gone, false);
-    make_jump(nic, port);
-    register_events(port);
-    rte_carrier_add(port);
-
-    ovs_mutex_lock(&nic->rule_mutex);
-    ovs_mutex_lock(&nic->egress_mutex);
-    port->id = ++nic->last_port;
-    hmap_insert(&nic->ports, &port->node, hash_int(port->id, 0));
-    rte_egresses_move(nic, NO_ETHDEV);
-    ovs_mutex_unlock(&nic->egress_mutex);
-    ovs_mutex_unlock(&nic->rule_mutex);
-    *idp = port->id;
-    return 0;
-}
-
-static bool
-nic_rte_port_changed(const struct nic *nic_, nic_port_id id)
-{
-    const struct rte_port *port = rte_port_find(nic_rte_cast(nic_), id);
-
-    return port && read_flag(&port->changed);
-}
-
-/* Takes down what rules there are about 'port'. */
-static void
-stop_port(struct nic_rte *nic, struct rte_port *port, uint16_t ethdev)
-    OVS_REQUIRES(nic->rule_mutex, nic->egress_mutex)
-{
-    struct rte_flow_error error;
-
-    port->running = false;
-    atomic_store_relaxed(&port->changed, true);
-    rte_rules_take_down(nic, port->id, ethdev);
-    if (port->jump) {
-        rte_flow_destroy(port->offer.proxy, port->jump, &error);
-        port->jump = NULL;
-    }
-}
-
-static void
-nic_rte_port_del(struct nic *nic_, nic_port_id id)
-{
-    struct nic_rte *nic = nic_rte_cast(nic_);
-    struct rte_port *port;
-
-    ovs_mutex_lock(&nic->rule_mutex);
-    ovs_mutex_lock(&nic->egress_mutex);
-    port = rte_port_find(nic, id);
-    if (port) {
-        stop_port(nic, port, NO_ETHDEV);
-        rte_egresses_close(nic, id);
-        hmap_remove(&nic->ports, &port->node);
-    }
-    ovs_mutex_unlock(&nic->egress_mutex);
-    ovs_mutex_unlock(&nic->rule_mutex);
-
-    if (port) {
-        rte_carrier_remove(port);
-        unregister_events(port);
-        netdev_close(port->netdev);
-        free(port->name);
-        free(port);
-    }
-}
-
-void
-nic_rte_flow_port_stopping(uint16_t ethdev)
-{
-    struct nic_rte *nic;
-
-    rte_flow_probe_forget(ethdev);
-    ovs_mutex_lock(&all_mutex);
-    LIST_FOR_EACH (nic, list_node, &all) {
-        struct rte_port *port;
-
-        ovs_mutex_lock(&nic->rule_mutex);
-        ovs_mutex_lock(&nic->egress_mutex);
-        HMAP_FOR_EACH (port, node, &nic->ports) {
-            if (port->offer.ethdev == ethdev || port->offer.proxy == ethdev) {
-                stop_port(nic, port, ethdev);
-            }
-        }
-        rte_egresses_move(nic, ethdev);
-        ovs_mutex_unlock(&nic->egress_mutex);
-        ovs_mutex_unlock(&nic->rule_mutex);
-    }
-    ovs_mutex_unlock(&all_mutex);
-}
-
-void
-nic_rte_flow_port_started(uint16_t ethdev)
-{
-    /* Whoever asked in between got a wrong answer. */
-    rte_flow_probe_forget(ethdev);
 }
 
 /* Operations. */
@@ -572,7 +264,7 @@ nic_rte_poll(struct nic *nic_, struct nic_completion completions[],
     if (!max) {
         return 0;
     }
-    if (read_flag(&nic->reset)) {
+    if (rte_flag_is_set(&nic->reset)) {
         atomic_store_relaxed(&nic->reset, false);
         VLOG_WARN("%s: the device was reset", nic->up.name);
         ovs_mutex_lock(&nic->rule_mutex);
@@ -617,7 +309,7 @@ nic_rte_wake_ms(const struct nic *nic_, long long int now_ms)
     ovs_mutex_lock(&nic->mutex);
     busy = !ovs_list_is_empty(&nic->queue);
     ovs_mutex_unlock(&nic->mutex);
-    return busy || read_flag(&nic->reset) ? now_ms : LLONG_MAX;
+    return busy || rte_flag_is_set(&nic->reset) ? now_ms : LLONG_MAX;
 }
 
 static int
@@ -694,9 +386,9 @@ const struct nic_class nic_rte_flow_class = {
     .reconfigure = nic_rte_reconfigure,
     .get_caps = nic_rte_get_caps,
     .get_stats = nic_rte_get_stats,
-    .port_add = nic_rte_port_add,
-    .port_changed = nic_rte_port_changed,
-    .port_del = nic_rte_port_del,
+    .port_add = rte_nic_port_add,
+    .port_changed = rte_nic_port_changed,
+    .port_del = rte_nic_port_del,
     .check_template = nic_rte_check_template,
     .submit = nic_rte_submit,
     .poll = nic_rte_poll,

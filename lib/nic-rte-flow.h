@@ -88,9 +88,8 @@ void nic_rte_flow_port_stopping(uint16_t ethdev);
 void nic_rte_flow_port_started(uint16_t ethdev);
 
 /* Carrier of the ports of all NICs, as a source for carrier.h.  The sequence
- * number changes at once where the driver sends link state interrupts and they
- * are enabled (options:dpdk-lsc-interrupt=true).  Any thread; the first call of
- * nic_rte_flow_carrier_seq() may make it. */
+ * number changes at once where the driver sends link state interrupts and
+ * these are enabled (options:dpdk-lsc-interrupt=true).  Any thread. */
 bool nic_rte_flow_get_carrier(const char *name, bool *carrier);
 struct seq *nic_rte_flow_carrier_seq(void);
 

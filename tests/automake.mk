@@ -64,11 +64,23 @@ tests_test_engine_SOURCES = \
 # The emulated NIC as a device of DPDK: 'make check-dpdk'.  These programs are
 # applications of DPDK and have nothing of ours in them.
 DPDK_TESTS =
-EXTRA_DIST += tests/net-emu-test.h
+EXTRA_DIST += \
+	tests/net-emu-symbols.sh \
+	tests/net-emu-test.h \
+	tests/net-emu-testpmd.py
 if NET_EMU
-DPDK_TESTS += tests/test-net-emu
-check_PROGRAMS += tests/test-net-emu
+NET_EMU_TESTS = \
+	tests/test-net-emu \
+	tests/test-net-emu-async
+DPDK_TESTS += \
+	$(NET_EMU_TESTS) \
+	tests/net-emu-symbols.sh \
+	tests/net-emu-testpmd.py
+check_PROGRAMS += $(NET_EMU_TESTS)
 endif
+tests_test_net_emu_async_CPPFLAGS = $(NET_EMU_CPPFLAGS)
+tests_test_net_emu_async_CFLAGS = $(NET_EMU_TEST_CFLAGS)
+tests_test_net_emu_async_LDADD = $(NET_EMU_DPDK_LIBS) $(CHECK_LIBS)
 tests_test_net_emu_CPPFLAGS = $(NET_EMU_CPPFLAGS)
 tests_test_net_emu_CFLAGS = $(NET_EMU_TEST_CFLAGS)
 tests_test_net_emu_LDADD = $(NET_EMU_DPDK_LIBS) $(CHECK_LIBS)
@@ -76,7 +88,7 @@ NET_EMU_CPPFLAGS = -DALLOW_EXPERIMENTAL_API -I $(top_srcdir)/tests
 NET_EMU_TEST_CFLAGS = -pthread $(WARNING_FLAGS) $(SANITIZER_FLAGS) \
 	$(NET_EMU_DPDK_CFLAGS) $(CHECK_CFLAGS)
 
-check-dpdk-unit: $(noinst_PROGRAMS) $(DPDK_TESTS)
+check-dpdk-unit: $(noinst_PROGRAMS) $(NET_EMU_TESTS)
 	@if test -z '$(DPDK_TESTS)'; then \
 	    echo "make check-dpdk: needs configure --with-dpdk-source" >&2; \
 	    exit 1; fi
@@ -210,6 +222,7 @@ DPDK_TESTSUITE_AT = \
 	tests/dpdk-vport-bond.at
 EXTRA_DIST += \
 	tests/atlocal.in \
+	tests/dpdk-telemetry.py \
 	tests/tc-guest.sh \
 	tests/tc-json.py \
 	tests/failover.py \

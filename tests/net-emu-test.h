@@ -13,6 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <rte_eal.h>
 #include <rte_errno.h>
@@ -61,10 +64,10 @@ start_ports(void)
 static inline void
 start_eal(const char *args)
 {
-    char vdev[256];
+    char vdev[256], prefix[64];
     char *argv[] = {
         "test-net-emu", "--no-huge", "--no-pci", "-m", "256", "-l", "0",
-        "--no-shconf", "--log-level=pmd.net.emu:8",
+        "--no-shconf", "--file-prefix", prefix, "--log-level=pmd.net.emu:8",
         "-d", "librte_net_emu.so", "--vdev", vdev,
         NULL
     };
@@ -72,6 +75,7 @@ start_eal(const char *args)
     /* The plugin is found by its name, as EAL does not take one from below a
      * directory that everybody can write to. */
     snprintf(vdev, sizeof vdev, "net_emu0,%s", args);
+    snprintf(prefix, sizeof prefix, "test-net-emu-%d", (int) getpid());
     must(rte_eal_init(sizeof argv / sizeof *argv - 1, argv) >= 0);
     pool = rte_pktmbuf_pool_create("test", 1023, 0, 0, 4096, SOCKET_ID_ANY);
     must(pool != NULL);
@@ -287,6 +291,37 @@ dropped(int port, const struct frame *in)
     arrive(port, in);
     receive_nothing();
     nothing_left();
+}
+
+/* Sends telemetry command 'command' to this program and returns the answer, in
+ * a static buffer. */
+static inline const char *
+telemetry(const char *command)
+{
+    static char buf[16384];
+    struct sockaddr_un sun = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+    ssize_t n;
+
+    snprintf(sun.sun_path, sizeof sun.sun_path, "%s/dpdk_telemetry.v2",
+             rte_eal_get_runtime_dir());
+    ck_assert_int_ge(fd, 0);
+    ck_assert(!connect(fd, (struct sockaddr *) &sun, sizeof sun));
+    ck_assert_int_gt(recv(fd, buf, sizeof buf, 0), 0);
+    ck_assert_int_eq(send(fd, command, strlen(command), 0), strlen(command));
+    n = recv(fd, buf, sizeof buf - 1, 0);
+    ck_assert_int_gt(n, 0);
+    buf[n] = '\0';
+    close(fd);
+    return buf;
+}
+
+static inline void
+telemetry_ok(const char *command)
+{
+    const char *answer = telemetry(command);
+
+    ck_assert_msg(strstr(answer, "\"ok\""), "%s: %s", command, answer);
 }
 
 /* Before each test: no rules, no frames. */
