@@ -144,7 +144,8 @@ def main():
     testpmd = Testpmd(["--no-huge", "--no-pci", "--no-shconf", "-m", "256",
                        "-l", "0,1", "--no-telemetry", "-d",
                        "librte_net_emu.so", "--vdev=%s,profile=kind" % vdev,
-                       "--", "-i", "--total-num-mbufs=2048",
+                       "--", "-i", "--total-num-mbufs=2048", "--rxq=2",
+                       "--txq=2",
                        "--print-event", "intr_lsc"])
     try:
         testpmd.do("flow create 0 transfer pattern represented_port "
