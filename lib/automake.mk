@@ -140,7 +140,7 @@ lib_librte_net_emu_so_LDFLAGS = $(AM_LDFLAGS) -Wc,-shared \
 lib_librte_net_emu_so_LDADD = \
 	$(ovs_builddir)/lib/libopenvswitch.la \
 	$(NET_EMU_DPDK_LIBS) -lrte_bus_vdev $(OVS_LIBS)
-lib_librte_net_emu_so_DEPENDENCIES = lib/net-emu.map
-else
-EXTRA_DIST += $(NET_EMU_SOURCES)
+lib_librte_net_emu_so_DEPENDENCIES = \
+	lib/net-emu.map \
+	$(ovs_builddir)/lib/.libs/libopenvswitch.a
 endif

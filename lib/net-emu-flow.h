@@ -17,8 +17,8 @@
  * Thread-safety
  * -------------
  *
- * The lock (net-emu-private.h) must be held, except for the functions of 'struct
- * rte_flow_ops', which take it. */
+ * The lock (net-emu-private.h) must be held, except for the functions of
+ * 'struct rte_flow_ops', which take it. */
 
 #include <stdbool.h>
 

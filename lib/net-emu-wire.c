@@ -184,21 +184,27 @@ receive_frame(int fd)
         char buf[CMSG_SPACE(sizeof(struct tpacket_auxdata))];
     } control;
     struct iovec iov = { .iov_base = frame, .iov_len = NET_EMU_MAX_FRAME };
-    struct msghdr msg = {
-        .msg_iov = &iov,
-        .msg_iovlen = 1,
-        .msg_control = &control,
-        .msg_controllen = sizeof control,
-    };
+    struct sockaddr_ll sll;
+    struct msghdr msg;
     const struct cmsghdr *cmsg;
     ssize_t len;
 
+    /* In a fanout group, some kernels forget PACKET_IGNORE_OUTGOING. */
     do {
+        msg = (struct msghdr) {
+            .msg_name = &sll,
+            .msg_namelen = sizeof sll,
+            .msg_iov = &iov,
+            .msg_iovlen = 1,
+            .msg_control = &control,
+            .msg_controllen = sizeof control,
+        };
         len = recvmsg(fd, &msg, MSG_DONTWAIT);
-    } while (len < 0 && errno == EINTR);
-    if (len < ETH_HEADER_LEN || msg.msg_flags & MSG_TRUNC) {
-        return NULL;
-    }
+        if (len < 0 && errno != EINTR) {
+            return NULL;
+        }
+    } while (len < ETH_HEADER_LEN || msg.msg_flags & MSG_TRUNC
+             || sll.sll_pkttype == PACKET_OUTGOING);
 
     for (cmsg = CMSG_FIRSTHDR(&msg); cmsg;
          cmsg = CMSG_NXTHDR(&msg, CONST_CAST(struct cmsghdr *, cmsg))) {

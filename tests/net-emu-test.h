@@ -60,6 +60,18 @@ start_ports(void)
     }
 }
 
+/* EAL leaves its directory behind. */
+static inline void
+remove_runtime_dir(void)
+{
+    const char *dir = rte_eal_get_runtime_dir();
+    char path[256];
+
+    snprintf(path, sizeof path, "%s/dpdk_telemetry.v2", dir);
+    unlink(path);
+    rmdir(dir);
+}
+
 /* Starts EAL with the device, "net_emu0" with 'args'. */
 static inline void
 start_eal(const char *args)
@@ -77,6 +89,7 @@ start_eal(const char *args)
     snprintf(vdev, sizeof vdev, "net_emu0,%s", args);
     snprintf(prefix, sizeof prefix, "test-net-emu-%d", (int) getpid());
     must(rte_eal_init(sizeof argv / sizeof *argv - 1, argv) >= 0);
+    atexit(remove_runtime_dir);
     pool = rte_pktmbuf_pool_create("test", 1023, 0, 0, 4096, SOCKET_ID_ANY);
     must(pool != NULL);
     start_ports();

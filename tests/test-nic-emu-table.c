@@ -605,6 +605,85 @@ START_TEST(test_fuzz)
 }
 END_TEST
 
+/* Adds a rule for IPv4 packets with priority 'priority' to table 'table_id' of
+ * 'in_port'. */
+static struct nic_emu_rule *
+add_prio(nic_port_id in_port, uint32_t table_id, uint32_t priority,
+         const struct nic_action actions[], size_t n_actions)
+{
+    struct nic_template *t;
+    struct match match;
+
+    match_init_catchall(&match);
+    match_set_dl_type(&match, htons(ETH_TYPE_IP));
+    t = nic_template_create(in_port, table_id, &match, NIC_SLOT_NONE, actions,
+                            n_actions);
+    nic_template_set_priority(t, priority);
+    return add(t, NULL);
+}
+
+/* Priorities, whatever the order of addition; rules for all ports. */
+START_TEST(test_priorities)
+{
+    struct flow flow = nic_test_flow4(IPPROTO_UDP, 1, 2, 1000, 53);
+    const uint32_t priorities[] = { 5, 9, 3, 0, 7, 3 };
+    const bool for_any[] = { false, true, false, true, false, true };
+    struct dp_packet *packet = nic_test_packet(&flow, 10);
+    struct nic_emu_rule *rules[ARRAY_SIZE(priorities)];
+    const nic_port_id best[] = { 103, 102, 100, 104, 101 };
+    nic_port_id out;
+
+    for (size_t i = 0; i < ARRAY_SIZE(priorities); i++) {
+        const struct nic_action output = nic_test_output(100 + i);
+
+        rules[i] = add_prio(for_any[i] ? NIC_PORT_ANY : IN, NIC_TABLE_ROOT,
+                            priorities[i], &output, 1);
+    }
+
+    /* The other one of two with priority 3 must not win either way. */
+    del(rules[5]);
+    for (size_t i = 0; i < ARRAY_SIZE(best); i++) {
+        ck_assert_int_eq(execute(packet, &out), NIC_EMU_OUTPUT);
+        ck_assert_uint_eq(out, best[i]);
+        del(rules[best[i] - 100]);
+    }
+    ck_assert_int_eq(execute(packet, NULL), NIC_EMU_MISS);
+    dp_packet_delete(packet);
+}
+END_TEST
+
+START_TEST(test_jump)
+{
+    struct flow flow = nic_test_flow4(IPPROTO_UDP, 1, 2, 1000, 53);
+    struct dp_packet *packet = nic_test_packet(&flow, 10);
+    const struct nic_action first[] = {
+        { .type = NIC_ACTION_DEC_TTL },
+        { .type = NIC_ACTION_JUMP, .table = 7 },
+    };
+    const struct nic_action output = nic_test_output(OUT);
+    struct nic_emu_rule *jump, *target;
+    struct nic_emu_outputs outputs;
+    const struct ip_header *ip;
+
+    jump = add_prio(IN, NIC_TABLE_ROOT, 0, first, ARRAY_SIZE(first));
+    ck_assert_int_eq(execute(packet, NULL), NIC_EMU_MISS);
+    ck_assert_uint_eq(n_packets(jump), 0);
+
+    target = add_prio(NIC_PORT_ANY, 7, 0, &output, 1);
+    ck_assert_int_eq(execute_to(packet, &outputs), NIC_EMU_OUTPUT);
+    ck_assert_uint_eq(outputs.n, 1);
+    ip = dp_packet_l3(outputs.list[0].packet);
+    ck_assert_uint_eq(ip->ip_ttl, flow.nw_ttl - 1);
+    ck_assert_uint_eq(csum(ip, sizeof *ip), 0);
+    ck_assert_uint_eq(n_packets(jump), 1);
+    ck_assert_uint_eq(n_packets(target), 1);
+    free_outputs(packet, &outputs);
+    del(jump);
+    del(target);
+    dp_packet_delete(packet);
+}
+END_TEST
+
 START_TEST(test_grace)
 {
     uint64_t grace;
@@ -643,6 +722,8 @@ main(int argc, char *argv[])
     tcase_add_test(tc, test_loop);
     tcase_add_test(tc, test_refused_templates);
     tcase_add_loop_test(tc, test_fuzz, 0, 4);
+    tcase_add_test(tc, test_priorities);
+    tcase_add_test(tc, test_jump);
     tcase_add_test(tc, test_grace);
     suite_add_tcase(suite, tc);
     return nic_test_main(argc, argv, suite);
