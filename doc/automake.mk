@@ -2,5 +2,6 @@
 
 EXTRA_DIST += \
 	doc/developer-guide.md \
+	doc/failover.md \
 	doc/reference.md \
 	doc/semantics.md
