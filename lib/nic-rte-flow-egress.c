@@ -61,6 +61,7 @@ make_flow(const struct rte_egress *egress, uint16_t ethdev, uint32_t priority,
     struct rte_codec c;
 
     rte_codec_begin(&c);
+    rte_codec_put_any_port(&c);
     rte_codec_put_any_frame(&c);
     if (port) {
         rte_codec_put_output(&c, port->offer.ethdev);
