@@ -74,15 +74,6 @@ make_flow(const struct rte_egress *egress, uint16_t ethdev, uint32_t priority,
                                          reasonp);
 }
 
-static int
-destroy_flow(uint16_t ethdev, struct rte_flow *flow, const char **reasonp)
-{
-    struct rte_flow_error error = { .type = RTE_FLOW_ERROR_TYPE_NONE };
-    int retval = rte_flow_destroy(ethdev, flow, &error);
-
-    return rte_flow_explain(retval < 0 ? -retval : retval, &error, reasonp);
-}
-
 /* Makes the flow rule of 'egress', which has none. */
 static int
 install(const struct nic_rte *nic, struct rte_egress *egress,
@@ -120,10 +111,10 @@ replace(struct nic_rte *nic, struct rte_egress *egress,
         if (error) {
             return error;
         }
-        error = destroy_flow(egress->ethdev, old, reasonp);
+        error = rte_nic_destroy_flow(egress->ethdev, old, reasonp);
         if (error) {
             /* The one that matches first is what packets see. */
-            destroy_flow(egress->ethdev, flow, &ignored);
+            rte_nic_destroy_flow(egress->ethdev, flow, &ignored);
             return error;
         }
         egress->priority = priority;
@@ -131,7 +122,7 @@ replace(struct nic_rte *nic, struct rte_egress *egress,
         return 0;
     }
 
-    error = destroy_flow(egress->ethdev, old, reasonp);
+    error = rte_nic_destroy_flow(egress->ethdev, old, reasonp);
     if (error) {
         return error;
     }
@@ -244,8 +235,8 @@ rte_egress_del(struct nic_rte *nic, nic_handle handle,
 
     completion->error = !egress ? ENOENT : egress->n_rules ? EBUSY : 0;
     if (!completion->error && egress->flow) {
-        completion->error = destroy_flow(egress->ethdev, egress->flow,
-                                         &completion->reason);
+        completion->error = rte_nic_destroy_flow(egress->ethdev, egress->flow,
+                                                 &completion->reason);
     }
     if (!completion->error) {
         hmap_remove(&nic->egresses, &egress->node);
@@ -261,7 +252,7 @@ rte_egresses_move(struct nic_rte *nic, uint16_t ethdev)
 
     HMAP_FOR_EACH (egress, node, &nic->egresses) {
         if (egress->flow && egress->ethdev == ethdev) {
-            destroy_flow(ethdev, egress->flow, &why);
+            rte_nic_destroy_flow(ethdev, egress->flow, &why);
             egress->flow = NULL;
         }
         if (!egress->flow) {
@@ -295,7 +286,7 @@ rte_egresses_clear(struct nic_rte *nic)
 
     HMAP_FOR_EACH_POP (egress, node, &nic->egresses) {
         if (egress->flow) {
-            destroy_flow(egress->ethdev, egress->flow, &why);
+            rte_nic_destroy_flow(egress->ethdev, egress->flow, &why);
         }
         free(egress);
     }

@@ -19,10 +19,9 @@
  * group where packets enter; where a driver does not offer that, they are in
  * this one.  An egress object is a group with one rule, for packets of all
  * ports, which an item has to say: left out, some drivers think of the port
- * that the rule is made through.  To move it, a rule of
- * another priority is added before the old one is removed, so that packets
- * always find one; a driver without priorities has a gap, in which packets are
- * missed.
+ * that the rule is made through.  To move it, a rule of another priority is
+ * added before the old one is removed, so that packets always find one; a
+ * driver without priorities has a gap, in which packets are missed.
  *
  * What a port offers is asked from its driver once (rte-flow-probe.h), each
  * template once, and the driver's words are the reasons that people see.
