@@ -30,9 +30,10 @@
  * --------
  *
  * Where the driver has counters that outlive their rules (indirect actions),
- * the final count is read after the rule is gone, and exact.  Elsewhere it is
- * read just before, and packets that hit in between, some microseconds, are
- * carried but not counted.
+ * the final count is read after the rule is gone, and as exact as the driver
+ * is.  Elsewhere it is read just before, and packets that hit in between, some
+ * microseconds, are carried but not counted.  mlx5 answers from what it read
+ * from the NIC within the last second: the final count lacks what hit since.
  *
  * What the driver's lock means
  * ----------------------------
