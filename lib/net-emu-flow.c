@@ -271,10 +271,12 @@ flow_validate(struct rte_eth_dev *dev, const struct rte_flow_attr *attr,
                                error);
     retval = retval ? retval : net_emu_restrict(port, &spec, attr, error);
     if (!retval) {
-        struct nic_template *template = net_emu_spec_template(&spec);
-        const char *reason = nic_emu_hw_check_template(port->nic->hw,
-                                                       template);
+        struct nic_template *template;
+        const char *reason;
 
+        net_emu_restrict_source(port, &spec);
+        template = net_emu_spec_template(&spec);
+        reason = nic_emu_hw_check_template(port->nic->hw, template);
         if (reason) {
             retval = fail(error, ENOTSUP, NULL, reason);
         }
@@ -308,6 +310,7 @@ flow_create(struct rte_eth_dev *dev, const struct rte_flow_attr *attr,
     if (!retval) {
         const char *reason;
 
+        net_emu_restrict_source(port, &spec);
         flow = net_emu_flow_create(port, &spec);
         retval = run(flow, true, NULL, &owed_ms, &reason);
         if (retval) {

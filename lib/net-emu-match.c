@@ -150,8 +150,13 @@ parse_port(struct parser *p)
         return refuse(p, RTE_FLOW_ERROR_TYPE_ITEM_LAST,
                       "ranges cannot be matched");
     }
+    spec->has_port_item = true;
     if (!p->item->spec) {
-        return refuse(p, RTE_FLOW_ERROR_TYPE_ITEM, "the port must be named");
+        /* Every port. */
+        return (p->item->mask
+                || p->item->type != RTE_FLOW_ITEM_TYPE_REPRESENTED_PORT
+                ? refuse(p, RTE_FLOW_ERROR_TYPE_ITEM, "the port must be named")
+                : 0);
     }
     if (old) {
         const struct rte_flow_item_port_id *m = p->item->mask;
@@ -519,6 +524,7 @@ net_emu_spec_pattern(struct net_emu *nic, struct net_emu_spec *spec,
     match_init_catchall(&spec->match);
     spec->in_port = NIC_PORT_ANY;
     spec->in = NULL;
+    spec->has_port_item = false;
     spec->from_software = false;
     if (!pattern) {
         return rte_flow_error_set(error, EINVAL,

@@ -76,3 +76,14 @@ net_emu_restrict(const struct net_emu_port *port, struct net_emu_spec *spec,
     }
     return restrict_actions(spec, error);
 }
+
+void
+net_emu_restrict_source(const struct net_emu_port *port,
+                        struct net_emu_spec *spec)
+{
+    if (port->nic->restriction == NET_EMU_RESTRICT_MLX5
+        && !spec->has_port_item) {
+        spec->in = port;
+        spec->in_port = port->wire_id;
+    }
+}

@@ -17,7 +17,14 @@
  *   - RTE_FLOW_ACTION_TYPE_OF_SET_VLAN_PCP on a tag that the packet had;
  *   - RTE_FLOW_ACTION_TYPE_MODIFY_FIELD of a VLAN ID.
  *
- * What the guide does not say, is not restricted. */
+ * One thing the guide does not say, only the driver's source
+ * (flow_dv_translate() in mlx5_flow_dv.c):
+ *
+ *   - a rule of rte_flow_create() without an item for ports, in any group,
+ *     matches only packets that entered by the port that it was created on.
+ *     An item for ports that names none makes it one for all.
+ *
+ * Nothing else is restricted. */
 
 #include <rte_config.h>
 #include <rte_flow.h>
@@ -32,5 +39,10 @@ int net_emu_restrict(const struct net_emu_port *port,
                      struct net_emu_spec *spec,
                      const struct rte_flow_attr *attr,
                      struct rte_flow_error *error);
+
+/* The same for what such a driver does to the rules of rte_flow_create(), but
+ * not to those of template tables. */
+void net_emu_restrict_source(const struct net_emu_port *port,
+                             struct net_emu_spec *spec);
 
 #endif /* net-emu-restrict.h */

@@ -32,6 +32,7 @@ struct net_emu_spec {
 
     nic_port_id in_port;                /* NIC_PORT_ANY if none is named. */
     const struct net_emu_port *in;      /* Null if none is named. */
+    bool has_port_item;                 /* Even if it names none. */
     bool from_software;                 /* Matches what 'in' sends. */
     int n_vlan_items;
     struct match match;

@@ -61,6 +61,7 @@ make_flow(const struct rte_egress *egress, uint16_t ethdev, uint32_t priority,
     struct rte_codec c;
 
     rte_codec_begin(&c);
+    rte_codec_put_any_port(&c);
     rte_codec_put_any_frame(&c);
     if (port) {
         rte_codec_put_output(&c, port->offer.ethdev);
@@ -71,15 +72,6 @@ make_flow(const struct rte_egress *egress, uint16_t ethdev, uint32_t priority,
     *flowp = rte_flow_create(ethdev, &attr, c.items, c.actions, &error);
     return *flowp ? 0 : rte_flow_explain(rte_errno ? rte_errno : EIO, &error,
                                          reasonp);
-}
-
-static int
-destroy_flow(uint16_t ethdev, struct rte_flow *flow, const char **reasonp)
-{
-    struct rte_flow_error error = { .type = RTE_FLOW_ERROR_TYPE_NONE };
-    int retval = rte_flow_destroy(ethdev, flow, &error);
-
-    return rte_flow_explain(retval < 0 ? -retval : retval, &error, reasonp);
 }
 
 /* Makes the flow rule of 'egress', which has none. */
@@ -119,10 +111,10 @@ replace(struct nic_rte *nic, struct rte_egress *egress,
         if (error) {
             return error;
         }
-        error = destroy_flow(egress->ethdev, old, reasonp);
+        error = rte_nic_destroy_flow(egress->ethdev, old, reasonp);
         if (error) {
             /* The one that matches first is what packets see. */
-            destroy_flow(egress->ethdev, flow, &ignored);
+            rte_nic_destroy_flow(egress->ethdev, flow, &ignored);
             return error;
         }
         egress->priority = priority;
@@ -130,7 +122,7 @@ replace(struct nic_rte *nic, struct rte_egress *egress,
         return 0;
     }
 
-    error = destroy_flow(egress->ethdev, old, reasonp);
+    error = rte_nic_destroy_flow(egress->ethdev, old, reasonp);
     if (error) {
         return error;
     }
@@ -243,8 +235,8 @@ rte_egress_del(struct nic_rte *nic, nic_handle handle,
 
     completion->error = !egress ? ENOENT : egress->n_rules ? EBUSY : 0;
     if (!completion->error && egress->flow) {
-        completion->error = destroy_flow(egress->ethdev, egress->flow,
-                                         &completion->reason);
+        completion->error = rte_nic_destroy_flow(egress->ethdev, egress->flow,
+                                                 &completion->reason);
     }
     if (!completion->error) {
         hmap_remove(&nic->egresses, &egress->node);
@@ -260,7 +252,7 @@ rte_egresses_move(struct nic_rte *nic, uint16_t ethdev)
 
     HMAP_FOR_EACH (egress, node, &nic->egresses) {
         if (egress->flow && egress->ethdev == ethdev) {
-            destroy_flow(ethdev, egress->flow, &why);
+            rte_nic_destroy_flow(ethdev, egress->flow, &why);
             egress->flow = NULL;
         }
         if (!egress->flow) {
@@ -294,7 +286,7 @@ rte_egresses_clear(struct nic_rte *nic)
 
     HMAP_FOR_EACH_POP (egress, node, &nic->egresses) {
         if (egress->flow) {
-            destroy_flow(egress->ethdev, egress->flow, &why);
+            rte_nic_destroy_flow(egress->ethdev, egress->flow, &why);
         }
         free(egress);
     }

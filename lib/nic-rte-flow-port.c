@@ -242,15 +242,23 @@ rte_nic_port_changed(const struct nic *nic_, nic_port_id id)
     return port && rte_flag_is_set(&port->changed);
 }
 
-/* Takes down what rules there are about 'port'. */
+/* Lets no more rules be made for 'port'. */
 static void
-stop_port(struct nic_rte *nic, struct rte_port *port, uint16_t ethdev)
+stop_port(struct nic_rte *nic OVS_UNUSED, struct rte_port *port)
     OVS_REQUIRES(nic->rule_mutex, nic->egress_mutex)
+{
+    port->running = false;
+    atomic_store_relaxed(&port->changed, true);
+}
+
+/* Takes down what rules there are about 'port', which stop_port() stopped.
+ * These may be many, so that 'egress_mutex' must not be held. */
+static void
+take_down(struct nic_rte *nic, struct rte_port *port, uint16_t ethdev)
+    OVS_REQUIRES(nic->rule_mutex) OVS_EXCLUDED(nic->egress_mutex)
 {
     struct rte_flow_error error;
 
-    port->running = false;
-    atomic_store_relaxed(&port->changed, true);
     rte_rules_take_down(nic, port->id, ethdev);
     if (port->jump) {
         rte_flow_destroy(port->offer.proxy, port->jump, &error);
@@ -265,14 +273,17 @@ rte_nic_port_del(struct nic *nic_, nic_port_id id)
     struct rte_port *port;
 
     ovs_mutex_lock(&nic->rule_mutex);
-    ovs_mutex_lock(&nic->egress_mutex);
     port = rte_port_find(nic, id);
     if (port) {
-        stop_port(nic, port, NO_ETHDEV);
+        ovs_mutex_lock(&nic->egress_mutex);
+        stop_port(nic, port);
+        ovs_mutex_unlock(&nic->egress_mutex);
+        take_down(nic, port, NO_ETHDEV);
+        ovs_mutex_lock(&nic->egress_mutex);
         rte_egresses_close(nic, id);
         hmap_remove(&nic->ports, &port->node);
+        ovs_mutex_unlock(&nic->egress_mutex);
     }
-    ovs_mutex_unlock(&nic->egress_mutex);
     ovs_mutex_unlock(&nic->rule_mutex);
 
     if (port) {
@@ -282,6 +293,13 @@ rte_nic_port_del(struct nic *nic_, nic_port_id id)
         free(port->name);
         free(port);
     }
+}
+
+/* Returns true if 'port' cannot have rules while 'ethdev' is stopped. */
+static bool
+needs(const struct rte_port *port, uint16_t ethdev)
+{
+    return port->offer.ethdev == ethdev || port->offer.proxy == ethdev;
 }
 
 void
@@ -297,10 +315,20 @@ nic_rte_flow_port_stopping(uint16_t ethdev)
         ovs_mutex_lock(&nic->rule_mutex);
         ovs_mutex_lock(&nic->egress_mutex);
         HMAP_FOR_EACH (port, node, &nic->ports) {
-            if (port->offer.ethdev == ethdev || port->offer.proxy == ethdev) {
-                stop_port(nic, port, ethdev);
+            if (needs(port, ethdev)) {
+                stop_port(nic, port);
             }
         }
+        ovs_mutex_unlock(&nic->egress_mutex);
+        HMAP_FOR_EACH (port, node, &nic->ports) {
+            if (needs(port, ethdev)) {
+                take_down(nic, port, ethdev);
+            }
+        }
+
+        /* Those that could not be taken down with a port that is gone. */
+        rte_rules_take_down(nic, NIC_PORT_ANY, ethdev);
+        ovs_mutex_lock(&nic->egress_mutex);
         rte_egresses_move(nic, ethdev);
         ovs_mutex_unlock(&nic->egress_mutex);
         ovs_mutex_unlock(&nic->rule_mutex);

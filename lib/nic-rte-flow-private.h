@@ -177,9 +177,15 @@ void rte_rule_count(struct nic_rte *, nic_handle, struct nic_counter *,
     OVS_REQUIRES(nic->rule_mutex);
 
 /* Takes down the rules that were made through 'ethdev', that are for packets
- * that enter by port 'id', or that send to it.  They keep their counts. */
+ * that enter by port 'id', or that send to it.  They keep their counts.  'id'
+ * may be NIC_PORT_ANY, for none of both. */
 void rte_rules_take_down(struct nic_rte *, nic_port_id id, uint16_t ethdev)
     OVS_REQUIRES(nic->rule_mutex);
+
+/* Destroys a flow rule.  Returns 0 or an error of 'struct nic_completion' that
+ * means that the rule exists and may be destroyed later. */
+int rte_nic_destroy_flow(uint16_t ethdev, struct rte_flow *,
+                         const char **reasonp);
 
 /* Removes all rules. */
 void rte_rules_clear(struct nic_rte *) OVS_REQUIRES(nic->rule_mutex);

@@ -149,12 +149,23 @@ rte_rule_count(struct nic_rte *nic, nic_handle handle,
 
 /* Adding and removing. */
 
+int
+rte_nic_destroy_flow(uint16_t ethdev, struct rte_flow *flow,
+                     const char **reasonp)
+{
+    struct rte_flow_error e = { .type = RTE_FLOW_ERROR_TYPE_NONE };
+    int retval = rte_flow_destroy(ethdev, flow, &e);
+    int error = rte_flow_explain(retval < 0 ? -retval : retval, &e, reasonp);
+
+    /* It exists, so it is not the case that it will never work. */
+    return error == EOPNOTSUPP || error == ENOENT ? EIO : error;
+}
+
 /* Removes the flow rule of 'rule', which stays, with its final count. */
 static int
 take_down(struct nic_rte *nic, struct rte_rule *rule, const char **reasonp)
 {
-    struct rte_flow_error error = { .type = RTE_FLOW_ERROR_TYPE_NONE };
-    int retval;
+    int error;
 
     if (!rule->flow) {
         return 0;
@@ -162,18 +173,16 @@ take_down(struct nic_rte *nic, struct rte_rule *rule, const char **reasonp)
     if (!rule->indirect) {
         read_counter(nic, rule);
     }
-    retval = rte_flow_destroy(rule->ethdev, rule->flow, &error);
-    if (retval) {
-        int e = rte_flow_explain(retval < 0 ? -retval : retval, &error,
-                                 reasonp);
-
-        /* It exists, so it is not the case that it will never work. */
-        return e == EOPNOTSUPP || e == ENOENT ? EIO : e;
+    error = rte_nic_destroy_flow(rule->ethdev, rule->flow, reasonp);
+    if (error) {
+        return error;
     }
     rule->flow = NULL;
     if (rule->indirect) {
+        struct rte_flow_error ignored;
+
         read_counter(nic, rule);
-        rte_flow_action_handle_destroy(rule->ethdev, rule->indirect, &error);
+        rte_flow_action_handle_destroy(rule->ethdev, rule->indirect, &ignored);
         rule->indirect = NULL;
     }
     return 0;

@@ -17,10 +17,11 @@
  *
  * Rules are in a group of their own, to which one rule per port leads from the
  * group where packets enter; where a driver does not offer that, they are in
- * this one.  An egress object is a group with one rule.  To move it, a rule of
- * another priority is added before the old one is removed, so that packets
- * always find one; a driver without priorities has a gap, in which packets are
- * missed.
+ * this one.  An egress object is a group with one rule, for packets of all
+ * ports, which an item has to say: left out, some drivers think of the port
+ * that the rule is made through.  To move it, a rule of another priority is
+ * added before the old one is removed, so that packets always find one; a
+ * driver without priorities has a gap, in which packets are missed.
  *
  * What a port offers is asked from its driver once (rte-flow-probe.h), each
  * template once, and the driver's words are the reasons that people see.
@@ -29,9 +30,10 @@
  * --------
  *
  * Where the driver has counters that outlive their rules (indirect actions),
- * the final count is read after the rule is gone, and exact.  Elsewhere it is
- * read just before, and packets that hit in between, some microseconds, are
- * carried but not counted.
+ * the final count is read after the rule is gone, and as exact as the driver
+ * is.  Elsewhere it is read just before, and packets that hit in between, some
+ * microseconds, are carried but not counted.  mlx5 answers from what it read
+ * from the NIC within the last second: the final count lacks what hit since.
  *
  * What the driver's lock means
  * ----------------------------

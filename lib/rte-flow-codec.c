@@ -65,6 +65,17 @@ rte_codec_put_port(struct rte_codec *c, uint16_t ethdev)
     c->masks[i].ethdev.port_id = UINT16_MAX;
 }
 
+/* Without an item for ports some drivers take a rule for one about the port
+ * that it is made through, in all groups. */
+void
+rte_codec_put_any_port(struct rte_codec *c)
+{
+    size_t i = put_item(c, RTE_FLOW_ITEM_TYPE_REPRESENTED_PORT);
+
+    c->items[i].spec = NULL;
+    c->items[i].mask = NULL;
+}
+
 void
 rte_codec_put_any_frame(struct rte_codec *c)
 {

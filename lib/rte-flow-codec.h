@@ -117,6 +117,7 @@ const char *rte_codec_check(const struct nic_template *template,
  * rte_codec_end() last. */
 void rte_codec_begin(struct rte_codec *);
 void rte_codec_put_port(struct rte_codec *, uint16_t ethdev);
+void rte_codec_put_any_port(struct rte_codec *);
 void rte_codec_put_any_frame(struct rte_codec *);
 void rte_codec_put_count(struct rte_codec *,
                          struct rte_flow_action_handle *);

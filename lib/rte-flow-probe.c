@@ -219,6 +219,7 @@ can_have_egress(const struct rte_flow_offer *offer, uint32_t priority)
     const char *why;
 
     rte_codec_begin(&c);
+    rte_codec_put_any_port(&c);
     rte_codec_put_any_frame(&c);
     rte_codec_put_output(&c, offer->ethdev);
     rte_codec_end(&c);

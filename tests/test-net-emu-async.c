@@ -298,6 +298,32 @@ START_TEST(test_mlx5)
 }
 END_TEST
 
+/* Rules without an item for ports are about the port they were made on. */
+START_TEST(test_mlx5_ports)
+{
+    struct rule r;
+
+    for (uint16_t port = P0; port <= P1; port++) {
+        rule_from(&r, port);
+        rule_jump(&r, 7);
+        rule_add(&r);
+    }
+    rule_init(&r, 7);
+    rule_to(&r, VF0);
+    rule_add(&r);
+    carried(P0, &udp, VF0, &udp);
+    missed(P1, &udp);
+
+    rule_init(&r, 7);
+    item(&r, RTE_FLOW_ITEM_TYPE_REPRESENTED_PORT, NULL, NULL);
+    r.attr.priority = 1;
+    rule_to(&r, VF1);
+    rule_add(&r);
+    carried(P0, &udp, VF0, &udp);
+    carried(P1, &udp, VF1, &udp);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -325,6 +351,7 @@ main(void)
     tcase_add_test(tcase, test_failures);
     tcase_add_test(tcase, test_bounds);
     tcase_add_test(tcase, test_mlx5);
+    tcase_add_test(tcase, test_mlx5_ports);
     suite_add_tcase(suite, tcase);
     return unit_test_run(suite);
 }

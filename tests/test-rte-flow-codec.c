@@ -563,6 +563,23 @@ START_TEST(test_drop_and_counter)
 }
 END_TEST
 
+/* The item for ports is there, and names none. */
+START_TEST(test_any_port)
+{
+    rte_codec_begin(&codec);
+    rte_codec_put_any_port(&codec);
+    rte_codec_put_any_frame(&codec);
+    rte_codec_put_output(&codec, 3);
+    rte_codec_end(&codec);
+    ck_assert_uint_eq(codec.n_items, 3);
+    ck_assert_int_eq(codec.items[0].type, RTE_FLOW_ITEM_TYPE_REPRESENTED_PORT);
+    ck_assert_ptr_null(codec.items[0].spec);
+    ck_assert_ptr_null(codec.items[0].mask);
+    ck_assert_int_eq(codec.items[1].type, RTE_FLOW_ITEM_TYPE_ETH);
+    ck_assert_int_eq(codec.items[2].type, RTE_FLOW_ITEM_TYPE_END);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -585,6 +602,7 @@ main(void)
     tcase_add_test(tc, test_vlan_actions);
     tcase_add_test(tc, test_refused_actions);
     tcase_add_test(tc, test_drop_and_counter);
+    tcase_add_test(tc, test_any_port);
     suite_add_tcase(suite, tc);
     return unit_test_run(suite);
 }
