@@ -8,17 +8,15 @@ usage: transfer.py serve PORT
            SHA-256 of what came.
        transfer.py serve6 PORT
            The same over IPv6.
-       transfer.py send ADDRESS PORT BYTES [PROGRESS-FILE [FIRST]]
-           Sends BYTES pseudo-random bytes and checks the answer.  With
-           PROGRESS-FILE, says there how many were sent, and sends what is
-           behind the first FIRST bytes, a half if that is absent, only when
-           PROGRESS-FILE.go exists.
+       transfer.py send ADDRESS PORT BYTES [PROGRESS-FILE STOP...]
+           Sends BYTES pseudo-random bytes and checks the answer.  At each STOP,
+           in bytes, says in PROGRESS-FILE how many were sent, and goes on when
+           PROGRESS-FILE.go exists, which it removes.
        transfer.py udp-serve PORT
            Echoes datagrams.
-       transfer.py udp-send ADDRESS PORT N [PROGRESS-FILE]
-           Sends N datagrams, each after the echo of the one before.  With
-           PROGRESS-FILE, makes that file after some of them and sends the rest
-           only when PROGRESS-FILE.go exists.
+       transfer.py udp-send ADDRESS PORT N [PROGRESS-FILE STOP...]
+           Sends N datagrams, each after the echo of the one before.  Waits at
+           each STOP, in datagrams, as "send" does.
        transfer.py kernel-packets < OUTPUT-OF-ip-s-j-link
        transfer.py connections ADDRESS < JSON-OF-dump-connections
            Prints the packets of all connections from ADDRESS: all, carried by
@@ -56,29 +54,30 @@ def serve6(port):
 
 
 def wait_for_go(progress, done):
-    """Says in the file 'progress' what is done and waits until more may be."""
+    """Says in the file 'progress' what is done, waits until more may be."""
     with open(progress + ".new", "w") as f:
         print(done, file=f)
     os.rename(progress + ".new", progress)
     while not os.path.exists(progress + ".go"):
         time.sleep(0.05)
+    os.remove(progress + ".go")
 
 
-def send(address, port, size, progress=None, first=None):
+def send(address, port, size, progress=None, *stops):
     size = int(size)
-    first = min(size, int(first) if first else size // 2)
+    stops = [int(stop) for stop in stops]
     generator = random.Random(size)
     digest = hashlib.sha256()
     sent = 0
     with socket.create_connection((address, int(port)), 100) as conn:
         conn.settimeout(100)
         while sent < size:
-            left = (first if sent < first else size) - sent
-            data = generator.randbytes(min(CHUNK, left))
+            until = min((stop for stop in stops if stop > sent), default=size)
+            data = generator.randbytes(min(CHUNK, until - sent))
             conn.sendall(data)
             digest.update(data)
             sent += len(data)
-            if progress and sent == first:
+            if sent in stops:
                 wait_for_go(progress, sent)
         conn.shutdown(socket.SHUT_WR)
         answer = b""
@@ -96,7 +95,8 @@ def udp_serve(port):
             sock.sendto(data, peer)
 
 
-def udp_send(address, port, n, progress=None):
+def udp_send(address, port, n, progress=None, *stops):
+    stops = [int(stop) for stop in stops]
     generator = random.Random(int(n))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.connect((address, int(port)))
@@ -106,8 +106,8 @@ def udp_send(address, port, n, progress=None):
             sock.send(data)
             if sock.recv(CHUNK) != data:
                 sys.exit("the echo differs")
-            if progress and i == 5:
-                wait_for_go(progress, i)
+            if i + 1 in stops:
+                wait_for_go(progress, i + 1)
 
 
 def kernel_packets():
