@@ -61,8 +61,8 @@ void provider_copy_del(const ovs_u128 *ufid, const void *copy);
 void provider_reread_megaflows(const char *dpif_type, odp_port_t odp_port);
 
 /* Makes OVS's offload threads, whose data it is, remove what OVS's own
- * provider has put for datapath port 'odp_port', and waits until they have.  In
- * ovs-dpif-netdev.c.  Main thread. */
+ * provider has put for datapath port 'odp_port', and waits until they have.
+ * In ovs-dpif-netdev.c.  Main thread. */
 void provider_flush_stock(const char *dpif_type, odp_port_t odp_port);
 
 /* Returns true if OVS's offload threads have nothing queued or under way.  In

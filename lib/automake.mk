@@ -51,6 +51,8 @@ lib_libnic_la_SOURCES = \
 	lib/nic-emu-table.h \
 	lib/nic-emu.c \
 	lib/nic-emu.h \
+	lib/nic-match.c \
+	lib/nic-match.h \
 	lib/nic-rte-flow.h \
 	lib/nic-rule.c \
 	lib/nic-rule.h \

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "flow.h"
+#include "nic-match.h"
 #include "packets.h"
 #include "util.h"
 
@@ -34,6 +35,8 @@ struct key {
 #define KEY(SCOPE, ATTR, FIELD)                                         \
     { SCOPE, TCA_FLOWER_KEY_##ATTR, TCA_FLOWER_KEY_##ATTR##_MASK,       \
       offsetof(struct flow, FIELD), MEMBER_SIZEOF(struct flow, FIELD) }
+
+static const struct flow no_masks;
 
 static const struct key keys[] = {
     KEY(SCOPE_ANY, ETH_DST, dl_dst),
@@ -71,16 +74,10 @@ static const struct {
 #define TCI_CFI htons(VLAN_CFI)
 
 static bool
-has_type(const struct match *match)
-{
-    return match->wc.masks.dl_type == OVS_BE16_MAX;
-}
-
-static bool
 in_scope(const struct match *match, enum scope scope)
 {
     const struct flow *flow = &match->flow;
-    bool ip = has_type(match) && is_ip_any(flow);
+    bool ip = nic_match_has_type(match) && is_ip_any(flow);
     bool proto = ip && match->wc.masks.nw_proto == UINT8_MAX;
 
     switch (scope) {
@@ -107,51 +104,18 @@ in_scope(const struct match *match, enum scope scope)
 static const char *
 describe_rest(const struct flow *rest)
 {
-    struct flow zero = { .nw_proto = 0 };
+    const char *why;
 
-    if (!memcmp(rest, &zero, sizeof zero)) {
+    if (flow_equal(rest, &no_masks)) {
         return NULL;
     } else if (rest->ipv6_label) {
         return "tc-flower cannot match the IPv6 flow label";
-    } else if (rest->ct_state || rest->ct_zone || rest->ct_mark
-               || !ovs_u128_is_zero(rest->ct_label) || rest->ct_nw_proto) {
-        return "tc-flower does not know Open vSwitch's connections";
-    } else if (!eth_addr_is_zero(rest->arp_sha)
-               || !eth_addr_is_zero(rest->arp_tha)
-               || rest->nw_src || rest->nw_dst) {
-        return "addresses are matched in packets that may not be IPv4";
-    } else if (ipv6_addr_is_set(&rest->ipv6_src)
-               || ipv6_addr_is_set(&rest->ipv6_dst)) {
-        return "addresses are matched in packets that may not be IPv6";
-    } else if (rest->tp_src || rest->tp_dst || rest->tcp_flags) {
-        return ("ports or TCP flags are matched in packets that may not have "
-                "them");
-    } else if (rest->nw_tos || rest->nw_ttl || rest->nw_frag
-               || rest->nw_proto) {
-        return "fields of IP are matched in packets that may not be IP";
     }
-    return "tc-flower lacks a field that is matched";
+    why = nic_match_describe_rest(rest);
+    return why ? why : "tc-flower lacks a field that is matched";
 }
 
 /* Tags. */
-
-/* Returns true if 'match' says that there is no tag 'i' if there are all those
- * before. */
-static bool
-lacks_tag(const struct match *match, size_t i)
-{
-    return (i < FLOW_MAX_VLAN_HEADERS
-            && match->wc.masks.vlans[i].tci & ~match->flow.vlans[i].tci
-               & TCI_CFI);
-}
-
-static bool
-has_tag(const struct match *match, size_t i)
-{
-    return (i < FLOW_MAX_VLAN_HEADERS
-            && match->wc.masks.vlans[i].tci & match->flow.vlans[i].tci
-               & TCI_CFI);
-}
 
 int
 flower_match_tags(const struct match *match,
@@ -159,84 +123,18 @@ flower_match_tags(const struct match *match,
 {
     int n = 0;
 
-    while (has_tag(match, n)) {
+    while (nic_match_has_tag(match, n)) {
         tpids[n] = match->flow.vlans[n].tpid;
         n++;
     }
-    return has_type(match) ? n : -1;
-}
-
-void
-flower_narrow(struct match *match, bool changes_ip)
-{
-    struct flow *masks = &match->wc.masks;
-
-    if (has_type(match)) {
-        size_t i;
-
-        for (i = 0; has_tag(match, i); i++) {
-            if (!masks->vlans[i].tpid) {
-                masks->vlans[i].tpid = OVS_BE16_MAX;
-                match->flow.vlans[i].tpid = htons(ETH_TYPE_VLAN_8021Q);
-            }
-        }
-        if (i < FLOW_MAX_VLAN_HEADERS && !masks->vlans[i].qtag) {
-            masks->vlans[i].qtag = OVS_BE32_MAX;
-        }
-        if (is_ip_any(&match->flow) && !masks->nw_frag
-            && (changes_ip || masks->nw_proto)) {
-            match_set_nw_frag(match, 0);
-        }
-    }
-    flower_canonicalize_match(match);
-}
-
-void
-flower_canonicalize_match(struct match *match)
-{
-    struct flow *masks = &match->wc.masks;
-    struct flow *flow = &match->flow;
-
-    for (size_t i = 0; i < FLOW_MAX_VLAN_HEADERS; i++) {
-        if (lacks_tag(match, i)) {
-            /* None of its bits is set, then, or it matches nothing. */
-            if (!flow->vlans[i].qtag) {
-                masks->vlans[i].qtag = OVS_BE32_MAX;
-            }
-            for (size_t j = i + 1; j < FLOW_MAX_VLAN_HEADERS; j++) {
-                if (!flow->vlans[j].qtag) {
-                    masks->vlans[j].qtag = 0;
-                }
-            }
-            break;
-        }
-    }
-
-    /* Every packet is an Ethernet frame. */
-    if (flow->packet_type == htonl(PT_ETH)) {
-        masks->packet_type = 0;
-    }
-
-    /* There are no more flags. */
-    if (!(flow->tcp_flags & htons(~TCP_FLAGS_MASK))) {
-        masks->tcp_flags &= htons(TCP_FLAGS_MASK);
-    }
-
-    /* Only a fragment can be a later one. */
-    if (masks->nw_frag & FLOW_NW_FRAG_ANY
-        && !(flow->nw_frag & FLOW_NW_FRAG_MASK)) {
-        masks->nw_frag |= FLOW_NW_FRAG_LATER;
-    } else if (masks->nw_frag & flow->nw_frag & FLOW_NW_FRAG_LATER) {
-        masks->nw_frag |= FLOW_NW_FRAG_ANY;
-        flow->nw_frag |= FLOW_NW_FRAG_ANY;
-    }
+    return nic_match_has_type(match) ? n : -1;
 }
 
 uint16_t
 flower_protocol(const struct match *match)
 {
-    return (has_tag(match, 0) ? ntohs(match->flow.vlans[0].tpid)
-            : has_type(match) ? ntohs(match->flow.dl_type)
+    return (nic_match_has_tag(match, 0) ? ntohs(match->flow.vlans[0].tpid)
+            : nic_match_has_type(match) ? ntohs(match->flow.dl_type)
             : ETH_P_ALL);
 }
 
@@ -250,7 +148,7 @@ put_tags(struct flower_encoder *e, const struct match *match,
     const struct flow *flow = &match->flow;
     size_t i;
 
-    for (i = 0; has_tag(match, i); i++) {
+    for (i = 0; nic_match_has_tag(match, i); i++) {
         ovs_be16 tci_mask = match->wc.masks.vlans[i].tci;
         ovs_be16 tci = flow->vlans[i].tci;
 
@@ -280,7 +178,7 @@ put_tags(struct flower_encoder *e, const struct match *match,
         type_attr = tag_keys[i].next_type;
     }
 
-    if (has_type(match)) {
+    if (nic_match_has_type(match)) {
         uint16_t type = ntohs(flow->dl_type);
 
         if (type < ETH_TYPE_MIN || eth_type_vlan(flow->dl_type)) {

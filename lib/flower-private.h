@@ -50,9 +50,6 @@ const char *flower_put_match(struct flower_encoder *, const struct match *);
 const char *flower_get_match(const struct nlattr *tb[], uint16_t protocol,
                              struct match *match);
 
-/* Brings 'match' into canonical form. */
-void flower_canonicalize_match(struct match *match);
-
 /* The tags that packets of 'match' have for certain, outermost first.  Returns
  * their number, or -1 if there may be more. */
 int flower_match_tags(const struct match *match,

@@ -12,6 +12,7 @@
 #include "flow.h"
 #include "flower-edit.h"
 #include "flower-private.h"
+#include "nic-match.h"
 #include "packets.h"
 #include "util.h"
 
@@ -211,7 +212,7 @@ flower_rule_init(struct flower_rule *rule, const struct nic_template *template,
     values = values ? values : &no_values;
     memset(rule, 0, sizeof *rule);
     nic_rule_to_match(template, values, &rule->match);
-    flower_canonicalize_match(&rule->match);
+    nic_match_canonicalize(&rule->match);
     if (template->table != NIC_TABLE_ROOT) {
         return "connection tracking stays with the software";
     }
@@ -236,23 +237,6 @@ flower_rule_init(struct flower_rule *rule, const struct nic_template *template,
     }
     flower_canonicalize_actions(rule);
     return NULL;
-}
-
-bool
-flower_changes_ip(const struct nic_template *template)
-{
-    for (size_t i = 0; i < template->n_actions; i++) {
-        const struct nic_action *a = &template->actions[i];
-
-        if (a->type == NIC_ACTION_SET_TUPLE
-            || (a->type == NIC_ACTION_SET
-                && a->set.field != NIC_FIELD_ETH_SRC
-                && a->set.field != NIC_FIELD_ETH_DST
-                && a->set.field != NIC_FIELD_VLAN_TCI)) {
-            return true;
-        }
-    }
-    return false;
 }
 
 bool

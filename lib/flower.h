@@ -27,7 +27,7 @@
  *   - Filters of one priority have one protocol, which says whether there is a
  *     VLAN tag, or else the Ethernet type.  So a rule that matches the
  *     Ethernet type has to match how many tags there are, and the type of each
- *     tag; see flower_narrow().
+ *     tag; see nic_match_narrow().
  *
  *   - act_pedit changes 32-bit words of a header, under a mask.  It does not
  *     touch checksums: act_csum follows it and computes those anew.  (One that
@@ -117,18 +117,6 @@ struct flower_info {
 const char *flower_rule_init(struct flower_rule *rule,
                              const struct nic_template *template,
                              const struct nic_values *values);
-
-/* Makes 'match' narrower where flower cannot leave open what it does: fewer
- * packets match, which is right for a rule whose misses go to software.
- *
- *   - A match on the Ethernet type: no more tags than are matched, and each of
- *     type 802.1Q unless another one is matched.
- *
- *   - A match on nw_proto or above it, or 'changes_ip': no fragments. */
-void flower_narrow(struct match *match, bool changes_ip);
-
-/* Returns true if 'template' changes something of IP or above. */
-bool flower_changes_ip(const struct nic_template *template);
 
 /* Returns null if 'rule' can be encoded, otherwise static text that says what
  * is in the way. */

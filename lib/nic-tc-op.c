@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "flow.h"
+#include "nic-match.h"
 #include "openvswitch/shash.h"
 #include "openvswitch/vlog.h"
 #include "packets.h"
@@ -407,7 +408,7 @@ prepare_addition(struct nic_tc *nic, struct tc_op *op, struct addition *add,
     memset(add, 0, sizeof *add);
     why = flower_rule_init(&add->rule, t, &op->op.rule.values);
     if (!why) {
-        flower_narrow(&add->rule.match, flower_changes_ip(t));
+        nic_match_narrow(&add->rule.match, nic_template_changes_ip(t));
         error = resolve_actions(nic, add, reasonp);
         if (error) {
             return error;

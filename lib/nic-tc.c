@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "hash.h"
+#include "nic-match.h"
 #include "nic-tc-private.h"
 #include "openvswitch/dynamic-string.h"
 #include "openvswitch/poll-loop.h"
@@ -548,7 +549,7 @@ nic_tc_check_template(const struct nic *nic OVS_UNUSED,
 
     why = flower_rule_init(&rule, template, NULL);
     if (!why) {
-        flower_narrow(&rule.match, flower_changes_ip(template));
+        nic_match_narrow(&rule.match, nic_template_changes_ip(template));
 
         /* Handles are not chains yet. */
         for (size_t i = 0; i < rule.n_actions; i++) {

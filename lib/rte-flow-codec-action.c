@@ -234,7 +234,7 @@ put_set(struct rte_codec *c, struct state *state, enum nic_field field,
         return put_set_tci(c, state, value, mask);
     }
     if (field != NIC_FIELD_ETH_SRC && field != NIC_FIELD_ETH_DST
-        && !(codec_has_type(match) && is_ip_any(&match->flow))) {
+        && !(nic_match_has_type(match) && is_ip_any(&match->flow))) {
         return "a field of IP is set in packets that may not be IP";
     }
     if ((field == NIC_FIELD_TP_SRC || field == NIC_FIELD_TP_DST)

@@ -8,33 +8,20 @@
 #include <netinet/in.h>
 #include "flow.h"
 #include "lib/rte-flow-codec.h"
+#include "nic-match.h"
 #include "packets.h"
 
 #define TCI_CFI htons(VLAN_CFI)
 
-/* What packets of 'match' certainly have: an Ethernet type, the transport
- * protocol 'proto', a VLAN tag at 'i', how many of these. */
-
-static inline bool
-codec_has_type(const struct match *match)
-{
-    return match->wc.masks.dl_type == OVS_BE16_MAX;
-}
+/* What packets of 'match' certainly have: the transport protocol 'proto', and
+ * how many VLAN tags. */
 
 static inline bool
 codec_has_proto(const struct match *match, uint8_t proto)
 {
-    return (codec_has_type(match) && is_ip_any(&match->flow)
+    return (nic_match_has_type(match) && is_ip_any(&match->flow)
             && match->wc.masks.nw_proto == UINT8_MAX
             && match->flow.nw_proto == proto);
-}
-
-static inline bool
-codec_has_tag(const struct match *match, size_t i)
-{
-    return (i < FLOW_MAX_VLAN_HEADERS
-            && (match->wc.masks.vlans[i].tci & match->flow.vlans[i].tci
-                & TCI_CFI));
 }
 
 static inline size_t
@@ -42,7 +29,7 @@ codec_count_tags(const struct match *match)
 {
     size_t n = 0;
 
-    while (codec_has_tag(match, n)) {
+    while (nic_match_has_tag(match, n)) {
         n++;
     }
     return n;

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "flow.h"
-#include "lib/flower.h"
+#include "nic-match.h"
 #include "packets.h"
 #include "util.h"
 
@@ -133,29 +133,16 @@ rte_codec_end(struct rte_codec *c)
 static const char *
 describe_rest(const struct flow *rest)
 {
-    struct flow zero = { .nw_proto = 0 };
+    static const struct flow no_masks;
+    const char *why;
 
-    if (!memcmp(rest, &zero, sizeof zero)) {
+    if (flow_equal(rest, &no_masks)) {
         return NULL;
-    } else if (rest->ct_state || rest->ct_zone || rest->ct_mark
-               || !ovs_u128_is_zero(rest->ct_label) || rest->ct_nw_proto) {
-        return "connection tracking is matched, which stays with the software";
     } else if (rest->nw_frag) {
         return "fragments are matched";
-    } else if (!eth_addr_is_zero(rest->arp_sha)
-               || !eth_addr_is_zero(rest->arp_tha)
-               || rest->nw_src || rest->nw_dst) {
-        return "addresses are matched in packets that may not be IPv4";
-    } else if (ipv6_addr_is_set(&rest->ipv6_src)
-               || ipv6_addr_is_set(&rest->ipv6_dst)) {
-        return "addresses are matched in packets that may not be IPv6";
-    } else if (rest->tp_src || rest->tp_dst || rest->tcp_flags) {
-        return ("ports or TCP flags are matched in packets that may be none "
-                "of TCP, UDP and SCTP");
-    } else if (rest->nw_tos || rest->nw_ttl || rest->nw_proto) {
-        return "fields of IP are matched in packets that may not be IP";
     }
-    return "rte_flow lacks a field that is matched";
+    why = nic_match_describe_rest(rest);
+    return why ? why : "rte_flow lacks a field that is matched";
 }
 
 /* Sets the Ethernet type that follows item 'i', which is Ethernet or a tag. */
@@ -197,7 +184,7 @@ put_eth(struct rte_codec *c, const struct match *match, struct flow *rest)
         c->masks[item].vlan.hdr.vlan_tci = masks->vlans[i].tci & ~TCI_CFI;
         rest->vlans[i].qtag = 0;
     }
-    if (codec_has_type(match)) {
+    if (nic_match_has_type(match)) {
         if (ntohs(flow->dl_type) < ETH_TYPE_MIN
             || eth_type_vlan(flow->dl_type)) {
             return "frames of this Ethernet type cannot be matched";
@@ -365,9 +352,10 @@ put_match(struct rte_codec *c, const struct match *match)
     if (why) {
         return why;
     }
-    if (codec_has_type(match) && match->flow.dl_type == htons(ETH_TYPE_IP)) {
+    if (nic_match_has_type(match)
+        && match->flow.dl_type == htons(ETH_TYPE_IP)) {
         put_ipv4(c, match, &rest);
-    } else if (codec_has_type(match)
+    } else if (nic_match_has_type(match)
                && match->flow.dl_type == htons(ETH_TYPE_IPV6)) {
         put_ipv6(c, match, &rest);
     }
@@ -391,7 +379,7 @@ rte_codec_encode(struct rte_codec *c, const struct nic_template *t,
     }
     values = values ? values : &no_values;
     nic_rule_to_match(t, values, &match);
-    flower_narrow(&match, flower_changes_ip(t));
+    nic_match_narrow(&match, nic_template_changes_ip(t));
 
     rte_codec_begin(c);
     rte_codec_put_port(c, place->in_ethdev);

@@ -554,8 +554,8 @@ START_TEST(test_shortest_timeout)
 END_TEST
 
 /* Flushes what is offloaded.  Fails unless connection 0 was disarmed and told
- * that 'orig' and 'reply' packets were carried, or, if 'orig' is negative, that
- * nobody knows. */
+ * that 'orig' and 'reply' packets were carried, or, if 'orig' is negative,
+ * that nobody knows. */
 static void
 flush_and_check(int orig, int reply)
 {

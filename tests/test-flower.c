@@ -7,6 +7,7 @@
 #include <linux/pkt_cls.h>
 #include <linux/rtnetlink.h>
 
+#include "nic-match.h"
 #include "tests/flower-test.h"
 #include "tests/nic-test.h"
 
@@ -221,7 +222,7 @@ START_TEST(test_refuse_match)
     match.flow.vlans[0].tci = htons(VLAN_CFI | 5);
     CHECK_REFUSED(&match, "tc-flower cannot leave open what type a VLAN tag "
                   "is of");
-    flower_narrow(&match, false);
+    nic_match_narrow(&match, false);
     CHECK_REFUSED(&match, "");
     ck_assert_uint_eq(match.flow.vlans[0].tpid, htons(ETH_TYPE_VLAN_8021Q));
     ck_assert_uint_eq(match.wc.masks.vlans[1].qtag, OVS_BE32_MAX);
@@ -238,8 +239,8 @@ START_TEST(test_refuse_match)
     CHECK_REFUSED(&match, "tc-flower lacks a field that is matched");
     match = tcp_match();
     match_set_ct_state(&match, 1);
-    CHECK_REFUSED(&match, "tc-flower does not know Open vSwitch's "
-                  "connections");
+    CHECK_REFUSED(&match, "connection tracking is matched, which stays with "
+                  "the software");
 
     match = tcp_match();
     match_set_nw_frag_masked(&match, 0, FLOW_NW_FRAG_LATER);
