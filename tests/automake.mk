@@ -286,7 +286,8 @@ autotest_programs = all $(check_PROGRAMS) tests/atconfig tests/atlocal
 # TESTSUITEFLAGS goes to the suites: numbers, -k KEYWORD, -v, -d, -j N.
 TESTSUITEFLAGS =
 SYSTEM_TESTSUITEFLAGS =
-TESTSUITE_JOBS = -j4
+TESTSUITE_JOBS = -j6
+SYSTEM_TESTSUITE_JOBS = -j4
 
 check-local: check-autotest
 
@@ -339,7 +340,7 @@ check-system: tests/system-testsuite $(autotest_programs)
 	    echo "make check-system: must be run as root" >&2; exit 1; fi
 	$(SHELL) tests/system-testsuite -C tests \
 		AUTOTEST_PATH='$(autotest_path)' \
-		$(TESTSUITE_JOBS) $(SYSTEM_TESTSUITEFLAGS) $(TESTSUITEFLAGS)
+		$(SYSTEM_TESTSUITE_JOBS) $(SYSTEM_TESTSUITEFLAGS) $(TESTSUITEFLAGS)
 
 # Prints one table of what a cut link costs, for a bond with vports and for
 # stock's bonds, with few and many connections and megaflows.  The machine
@@ -347,7 +348,7 @@ check-system: tests/system-testsuite $(autotest_programs)
 # FAILOVER_MAX_CONNS in the environment make it shorter.
 failover-report: tests/system-testsuite $(autotest_programs)
 	rm -rf tests/failover-report.d && mkdir tests/failover-report.d
-	$(MAKE) $(AM_MAKEFLAGS) check-system TESTSUITE_JOBS=-j1 \
+	$(MAKE) $(AM_MAKEFLAGS) check-system SYSTEM_TESTSUITE_JOBS=-j1 \
 		SYSTEM_TESTSUITEFLAGS= TESTSUITEFLAGS='-k failover-report'; \
 	status=$$?; \
 	$(PYTHON3) $(srcdir)/tests/failover.py table \
