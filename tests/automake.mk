@@ -200,6 +200,7 @@ TESTSUITE_AT = \
 	tests/offload-bond.at
 SYSTEM_TESTSUITE_AT = \
 	tests/system-testsuite.at \
+	tests/failover-macros.at \
 	tests/system-offload-macros.at \
 	tests/system-offload.at \
 	tests/system-vport-bond.at \
@@ -218,6 +219,7 @@ DPDK_TESTSUITE_AT = \
 	tests/system-macros.at \
 	tests/system-offload-macros.at \
 	tests/dpdk-macros.at \
+	tests/failover-macros.at \
 	tests/dpdk-offload.at \
 	tests/dpdk-vport-bond.at
 EXTRA_DIST += \
@@ -343,14 +345,19 @@ check-system: tests/system-testsuite $(autotest_programs)
 		$(SYSTEM_TESTSUITE_JOBS) $(SYSTEM_TESTSUITEFLAGS) $(TESTSUITEFLAGS)
 
 # Prints one table of what a cut link costs, for a bond with vports and for
-# stock's bonds, with few and many connections and megaflows.  The machine
-# should do nothing else.  FAILOVER_CUTS (5), FAILOVER_MEGAFLOWS (20000) and
+# stock's bonds, with few and many connections and megaflows; with DPDK also
+# where a PMD thread forwards.  The machine should do nothing else.  FAILOVER_CUTS (5), FAILOVER_MEGAFLOWS (20000) and
 # FAILOVER_MAX_CONNS in the environment make it shorter.
 failover-report: tests/system-testsuite $(autotest_programs)
 	rm -rf tests/failover-report.d && mkdir tests/failover-report.d
 	$(MAKE) $(AM_MAKEFLAGS) check-system SYSTEM_TESTSUITE_JOBS=-j1 \
 		SYSTEM_TESTSUITEFLAGS= TESTSUITEFLAGS='-k failover-report'; \
 	status=$$?; \
+	if test '$(handoff_dpdk)' != no; then \
+	    $(MAKE) $(AM_MAKEFLAGS) check-dpdk-suite \
+		SYSTEM_TESTSUITEFLAGS= TESTSUITEFLAGS='-k failover-report' \
+	    || status=$$?; \
+	fi; \
 	$(PYTHON3) $(srcdir)/tests/failover.py table \
 		tests/failover-report.d/*; \
 	exit $$status
@@ -374,7 +381,8 @@ check-dpdk-suite: tests/dpdk-testsuite $(noinst_PROGRAMS) $(autotest_programs)
 	    echo "make check-dpdk: needs configure --with-dpdk" \
 	        "--with-dpdk-source=DIR" >&2; exit 1; fi
 	$(SHELL) tests/dpdk-testsuite -C tests \
-		AUTOTEST_PATH='$(autotest_path)' $(TESTSUITEFLAGS)
+		AUTOTEST_PATH='$(autotest_path)' \
+		$(SYSTEM_TESTSUITEFLAGS) $(TESTSUITEFLAGS)
 
 # OVS's own suites, with OVS's ovs-vswitchd and with ours.  They need all of
 # OVS to be built.  OVS_SUITES_FLAGS goes to tests/ovs-suites.py.

@@ -23,7 +23,9 @@
  * the cut was, on CLOCK_MONOTONIC, which OVS's time_usec() shows.
  *
  * The cut is made by a thread of its own, as the kernel takes milliseconds for
- * it in which packets must flow.
+ * it in which packets must flow.  All threads have a real-time priority where
+ * that is permitted: they stand for other machines, which do not wait for a
+ * processor of this one.
  *
  * Sends to the addresses above only, from within the namespaces. */
 
@@ -333,6 +335,16 @@ flap(const struct cut *cut)
     }
 }
 
+/* Sets the policy by which the kernel gives this thread, and those that it
+ * starts, a processor. */
+static bool
+set_policy(int policy, int priority)
+{
+    struct sched_param param = { .sched_priority = priority };
+
+    return !sched_setscheduler(0, policy, &param);
+}
+
 static void
 run_command(char **command)
 {
@@ -341,6 +353,7 @@ run_command(char **command)
     if (pid < 0) {
         fatal("cannot fork");
     } else if (!pid) {
+        set_policy(SCHED_OTHER, 0);
         execvp(command[0], command);
         _exit(127);
     }
@@ -428,6 +441,10 @@ main(int argc, char *argv[])
         fprintf(stderr, "usage: failover-stream VM PEER HOST NET FAR SURVIVOR "
                 "RATE SECONDS down|flap|command [COMMAND...]\n");
         return 2;
+    }
+    if (!set_policy(SCHED_FIFO, 1)) {
+        fprintf(stderr, "failover-stream: no real-time priority: %s\n",
+                strerror(errno));
     }
     rate = atof(argv[7]);
     seconds = atof(argv[8]);
