@@ -3,9 +3,11 @@
 #include <config.h>
 #include "vport-bond-watcher.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "connectivity.h"
 #include "coverage.h"
@@ -36,6 +38,9 @@ COVERAGE_DEFINE(vport_bond_move);
 
 /* When the datapath refused, it is tried again after this time. */
 #define RETRY_MS 1000
+
+/* The highest priority below real time. */
+#define WATCHER_NICE -20
 
 static struct ovs_mutex mutex = OVS_MUTEX_INITIALIZER;
 
@@ -574,11 +579,26 @@ step(struct shash *watched)
     return wake_ms;
 }
 
+/* The thread that runs rarely and briefly, but then a vport has no uplink: it
+ * goes before what else wants a processor, like the main thread that
+ * reconfigures bridges because of the same link.  Linux takes 0 for the calling
+ * thread.  Without the permission everything works, only later when the machine
+ * is busy. */
+static void
+raise_priority(void)
+{
+    if (setpriority(PRIO_PROCESS, 0, WATCHER_NICE)) {
+        VLOG_DBG("cannot set the priority of the thread that follows carriers "
+                 "(%s)", ovs_strerror(errno));
+    }
+}
+
 static void *
 thread_main(void *aux OVS_UNUSED)
 {
     struct shash watched = SHASH_INITIALIZER(&watched);
 
+    raise_priority();
     for (;;) {
         uint64_t wakeup_seqno = seq_read(wakeup);
         uint64_t egress_seqno = seq_read(egress_seq());
