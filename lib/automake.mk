@@ -49,6 +49,8 @@ lib_libnic_la_SOURCES = \
 	lib/nic-emu-store.h \
 	lib/nic-emu-table.c \
 	lib/nic-emu-table.h \
+	lib/nic-emu-window.c \
+	lib/nic-emu-window.h \
 	lib/nic-emu.c \
 	lib/nic-emu.h \
 	lib/nic-rte-flow.h \
@@ -122,6 +124,7 @@ NET_EMU_NIC_SOURCES = \
 	lib/nic-emu-replay.c \
 	lib/nic-emu-store.c \
 	lib/nic-emu-table.c \
+	lib/nic-emu-window.c \
 	lib/nic-rule.c \
 	lib/nic.c
 EXTRA_DIST += lib/net-emu.map
