@@ -96,10 +96,14 @@ NET_EMU_SOURCES = \
 	lib/net-emu-args.h \
 	lib/net-emu-async.c \
 	lib/net-emu-async.h \
+	lib/net-emu-ct.c \
+	lib/net-emu-ct.h \
 	lib/net-emu-fault.c \
 	lib/net-emu-fault.h \
 	lib/net-emu-flow.c \
 	lib/net-emu-flow.h \
+	lib/net-emu-indirect.c \
+	lib/net-emu-indirect.h \
 	lib/net-emu-match.c \
 	lib/net-emu-ovs.c \
 	lib/net-emu-port.c \

@@ -10,6 +10,7 @@
 #include <rte_flow.h>
 #include <rte_flow_driver.h>
 
+#include "net-emu-ct.h"
 #include "net-emu-flow.h"
 #include "net-emu-private.h"
 #include "net-emu-restrict.h"
@@ -233,6 +234,7 @@ net_emu_async_info_get(struct rte_eth_dev *dev,
     memset(port_info, 0, sizeof *port_info);
     port_info->max_nb_queues = NET_EMU_MAX_QUEUES;
     port_info->max_nb_counters = nic_emu_hw_config(port->nic->hw)->max_rules;
+    port_info->max_nb_conn_tracks = net_emu_ct_max(port->nic);
     queue_info->max_size = MAX_QUEUE_SIZE;
     return 0;
 }
@@ -247,8 +249,12 @@ net_emu_async_configure(struct rte_eth_dev *dev,
     struct net_emu_port *port = net_emu_port_from_dev(dev);
     struct net_emu_async *async;
 
-    if (attr->nb_meters || attr->nb_aging_objects || attr->nb_conn_tracks) {
-        return fail(error, ENOTSUP, attr, "only counters can be had");
+    if (attr->nb_meters || attr->nb_aging_objects) {
+        return fail(error, ENOTSUP, attr,
+                    "only counters and connections can be had");
+    }
+    if (attr->nb_conn_tracks > net_emu_ct_max(port->nic)) {
+        return fail(error, ENOTSUP, attr, "so many connections cannot be had");
     }
     if (!n_queues || n_queues > NET_EMU_MAX_QUEUES) {
         return fail(error, EINVAL, NULL, "1 to 16 queues can be had");
@@ -359,6 +365,18 @@ net_emu_async_pattern_destroy(struct rte_eth_dev *dev OVS_UNUSED,
     return retval;
 }
 
+/* Returns true if 'mask' belongs to 'action': for an indirect one it has the
+ * type of that. */
+static bool
+is_mask_of(const struct rte_flow_action *mask,
+           const struct rte_flow_action *action)
+{
+    return (action->type == RTE_FLOW_ACTION_TYPE_INDIRECT
+            ? (mask->type == RTE_FLOW_ACTION_TYPE_COUNT
+               || mask->type == RTE_FLOW_ACTION_TYPE_CONNTRACK)
+            : mask->type == action->type);
+}
+
 struct rte_flow_actions_template *
 net_emu_async_actions_create(struct rte_eth_dev *dev,
                              const struct rte_flow_actions_template_attr *attr,
@@ -371,7 +389,7 @@ net_emu_async_actions_create(struct rte_eth_dev *dev,
     size_t n = 0;
 
     while (actions[n].type != RTE_FLOW_ACTION_TYPE_END) {
-        if (actions[n].type != masks[n].type) {
+        if (!is_mask_of(&masks[n], &actions[n])) {
             rte_flow_error_set(error, EINVAL, RTE_FLOW_ERROR_TYPE_ACTION,
                                &masks[n], "the mask is of another action");
             return NULL;
