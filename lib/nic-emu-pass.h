@@ -9,9 +9,11 @@
  * What a packet has become on its way through tables, where copies of it are
  * to be sent, and who is to count it.  Nothing of that happens before the pass
  * is finished, so that a packet can be missed to the very end: the received
- * packet is never changed.  A window (nic-emu-window.h) alone knows of the
- * packet even if it is missed later, as one in hardware does.  A copy is made when something changes, and when
+ * packet is never changed.  A copy is made when something changes, and when
  * the packet leaves more than once.
+ *
+ * A window (nic-emu-window.h) alone knows of the packet even if it is missed
+ * later, as one in hardware does.
  *
  * Thread-safety: one thread, inside a section (nic-emu-grace.h). */
 
