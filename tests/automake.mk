@@ -16,6 +16,7 @@ UNIT_TESTS = \
 	tests/test-nic-emu-pipeline \
 	tests/test-nic-emu-store \
 	tests/test-nic-emu-table \
+	tests/test-nic-emu-window \
 	tests/test-nic-emu \
 	tests/test-nic-rule \
 	tests/test-nic-tc-prio \
