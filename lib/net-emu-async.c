@@ -84,6 +84,7 @@ fail(struct rte_flow_error *error, int code, const void *cause,
 }
 
 static const char not_configured[] = "rte_flow_configure() was not called";
+static const char queue_full[] = "the queue is full";
 
 /* Operations. */
 
@@ -176,6 +177,30 @@ queue_add(struct queue *queue, const struct rte_flow_op_attr *attr,
     if (!attr || !attr->postpone) {
         queue_push(queue);
     }
+}
+
+int
+net_emu_async_check(struct net_emu_port *port, uint32_t queue_id,
+                    struct rte_flow_error *error)
+{
+    const struct queue *queue = queue_get(port, queue_id, error);
+
+    return (!queue ? -EINVAL
+            : queue->n >= queue->size ? fail(error, EAGAIN, NULL, queue_full)
+            : 0);
+}
+
+void
+net_emu_async_add_result(struct net_emu_port *port, uint32_t queue_id,
+                         void *user_data)
+{
+    struct queue *queue = &port->async->queues[queue_id];
+    struct async_op *op = xzalloc(sizeof *op);
+
+    op->queue = queue;
+    op->user_data = user_data;
+    ovs_list_push_back(&queue->done, &op->list_node);
+    queue->n++;
 }
 
 void
@@ -711,7 +736,7 @@ net_emu_async_create(struct rte_eth_dev *dev, uint32_t queue_id,
         rte_flow_error_set(error, ENODEV, RTE_FLOW_ERROR_TYPE_STATE, NULL,
                            "the port is not started");
     } else if (queue->n >= queue->size) {
-        fail(error, EAGAIN, NULL, "the queue is full");
+        fail(error, EAGAIN, NULL, queue_full);
     } else if (pattern_index >= table->n_patterns
                || actions_index >= table->n_actions) {
         fail(error, EINVAL, table, "the table has no such template");
@@ -751,7 +776,7 @@ net_emu_async_destroy(struct rte_eth_dev *dev, uint32_t queue_id,
     if (!queue) {
         retval = -EINVAL;
     } else if (queue->n >= queue->size) {
-        retval = fail(error, EAGAIN, NULL, "the queue is full");
+        retval = fail(error, EAGAIN, NULL, queue_full);
     } else if (!net_emu_flow_is_valid(port, flow)) {
         retval = rte_flow_error_set(error, ENOENT, RTE_FLOW_ERROR_TYPE_HANDLE,
                                     flow,

@@ -522,4 +522,8 @@ const struct rte_flow_ops net_emu_flow_ops = {
     .async_destroy = net_emu_async_destroy,
     .push = net_emu_async_push,
     .pull = net_emu_async_pull,
+    .async_action_handle_create = net_emu_indirect_async_create,
+    .async_action_handle_destroy = net_emu_indirect_async_destroy,
+    .async_action_handle_update = net_emu_indirect_async_update,
+    .async_action_handle_query = net_emu_indirect_async_query,
 };

@@ -11,6 +11,7 @@
 #include <rte_flow_driver.h>
 
 #include "hash.h"
+#include "net-emu-async.h"
 #include "net-emu-ct.h"
 #include "net-emu-flow.h"
 #include "net-emu-private.h"
@@ -88,13 +89,13 @@ net_emu_indirect_clear(struct net_emu *nic)
     hmap_destroy(&nic->indirect);
 }
 
-struct rte_flow_action_handle *
-net_emu_indirect_create(struct rte_eth_dev *dev,
-                        const struct rte_flow_indir_action_conf *conf,
-                        const struct rte_flow_action *action,
-                        struct rte_flow_error *error)
+/* Operations, with the lock held. */
+
+static struct rte_flow_action_handle *
+create(struct net_emu_port *port,
+       const struct rte_flow_indir_action_conf *conf,
+       const struct rte_flow_action *action, struct rte_flow_error *error)
 {
-    struct net_emu_port *port = net_emu_port_from_dev(dev);
     struct rte_flow_action_handle *handle;
     int retval = 0;
 
@@ -106,8 +107,6 @@ net_emu_indirect_create(struct rte_eth_dev *dev,
     handle = xzalloc(sizeof *handle);
     handle->port = port;
     handle->type = action->type;
-
-    net_emu_lock();
     if (action->type == RTE_FLOW_ACTION_TYPE_CONNTRACK) {
         retval = net_emu_ct_create(handle, action, error);
     } else if (action->type != RTE_FLOW_ACTION_TYPE_COUNT) {
@@ -116,28 +115,83 @@ net_emu_indirect_create(struct rte_eth_dev *dev,
                                     "only counters and connections can be "
                                     "indirect actions");
     }
-    if (!retval) {
-        hmap_insert(&port->nic->indirect, &handle->hmap_node,
-                    hash_pointer(handle, 0));
-    }
-    net_emu_unlock();
     if (retval) {
         free(handle);
         return NULL;
     }
+    hmap_insert(&port->nic->indirect, &handle->hmap_node,
+                hash_pointer(handle, 0));
     return handle;
 }
 
 /* Returns 0 if 'handle' exists and 'port' may be asked to do something with
- * it: to destroy it if 'destroy'. */
+ * it: to destroy it if 'destroying'. */
 static int
 check_handle(const struct net_emu_port *port,
-             const struct rte_flow_action_handle *handle, bool destroy,
+             const struct rte_flow_action_handle *handle, bool destroying,
              struct rte_flow_error *error)
 {
     return (!net_emu_indirect_is_valid(port->nic, handle)
             ? fail(error, ENOENT, handle, "there is no such indirect action")
-            : net_emu_restrict_indirect(port, handle, destroy, error));
+            : net_emu_restrict_indirect(port, handle, destroying, error));
+}
+
+static int
+destroy(struct net_emu_port *port, struct rte_flow_action_handle *handle,
+        struct rte_flow_error *error)
+{
+    int retval = check_handle(port, handle, true, error);
+
+    if (!retval && handle->n_users) {
+        retval = fail(error, EBUSY, handle, "rules use the indirect action");
+    }
+    if (!retval) {
+        indirect_free(handle);
+    }
+    return retval;
+}
+
+static int
+update(struct net_emu_port *port, struct rte_flow_action_handle *handle,
+       const void *how, struct rte_flow_error *error)
+{
+    int retval = check_handle(port, handle, false, error);
+
+    return (retval ? retval
+            : handle->type == RTE_FLOW_ACTION_TYPE_CONNTRACK
+            ? net_emu_ct_update(handle, how, error)
+            : fail(error, ENOTSUP, handle, "a counter cannot be updated"));
+}
+
+static int
+query(struct net_emu_port *port, const struct rte_flow_action_handle *handle,
+      void *answer, struct rte_flow_error *error)
+{
+    int retval = check_handle(port, handle, false, error);
+
+    if (!retval && handle->type == RTE_FLOW_ACTION_TYPE_CONNTRACK) {
+        retval = net_emu_ct_query(handle, answer, error);
+    } else if (!retval) {
+        net_emu_indirect_count(CONST_CAST(struct rte_flow_action_handle *,
+                                          handle), answer);
+    }
+    return retval;
+}
+
+/* Synchronous calls. */
+
+struct rte_flow_action_handle *
+net_emu_indirect_create(struct rte_eth_dev *dev,
+                        const struct rte_flow_indir_action_conf *conf,
+                        const struct rte_flow_action *action,
+                        struct rte_flow_error *error)
+{
+    struct rte_flow_action_handle *handle;
+
+    net_emu_lock();
+    handle = create(net_emu_port_from_dev(dev), conf, action, error);
+    net_emu_unlock();
+    return handle;
 }
 
 int
@@ -145,17 +199,10 @@ net_emu_indirect_destroy(struct rte_eth_dev *dev,
                          struct rte_flow_action_handle *handle,
                          struct rte_flow_error *error)
 {
-    struct net_emu_port *port = net_emu_port_from_dev(dev);
     int retval;
 
     net_emu_lock();
-    retval = check_handle(port, handle, true, error);
-    if (!retval && handle->n_users) {
-        retval = fail(error, EBUSY, handle, "rules use the indirect action");
-    }
-    if (!retval) {
-        indirect_free(handle);
-    }
+    retval = destroy(net_emu_port_from_dev(dev), handle, error);
     net_emu_unlock();
     return retval;
 }
@@ -163,39 +210,106 @@ net_emu_indirect_destroy(struct rte_eth_dev *dev,
 int
 net_emu_indirect_update(struct rte_eth_dev *dev,
                         struct rte_flow_action_handle *handle,
-                        const void *update, struct rte_flow_error *error)
+                        const void *how, struct rte_flow_error *error)
 {
-    struct net_emu_port *port = net_emu_port_from_dev(dev);
     int retval;
 
     net_emu_lock();
-    retval = check_handle(port, handle, false, error);
-    if (!retval) {
-        retval = (handle->type == RTE_FLOW_ACTION_TYPE_CONNTRACK
-                  ? net_emu_ct_update(handle, update, error)
-                  : fail(error, ENOTSUP, handle,
-                         "a counter cannot be updated"));
-    }
+    retval = update(net_emu_port_from_dev(dev), handle, how, error);
     net_emu_unlock();
     return retval;
 }
 
 int
 net_emu_indirect_query(struct rte_eth_dev *dev,
-                       const struct rte_flow_action_handle *handle_,
-                       void *query, struct rte_flow_error *error)
+                       const struct rte_flow_action_handle *handle,
+                       void *answer, struct rte_flow_error *error)
 {
-    struct rte_flow_action_handle *handle
-        = CONST_CAST(struct rte_flow_action_handle *, handle_);
+    int retval;
+
+    net_emu_lock();
+    retval = query(net_emu_port_from_dev(dev), handle, answer, error);
+    net_emu_unlock();
+    return retval;
+}
+
+/* In queues.  What fails fails at once, without a result. */
+
+struct rte_flow_action_handle *
+net_emu_indirect_async_create(struct rte_eth_dev *dev, uint32_t queue_id,
+                              const struct rte_flow_op_attr *attr OVS_UNUSED,
+                              const struct rte_flow_indir_action_conf *conf,
+                              const struct rte_flow_action *action,
+                              void *user_data, struct rte_flow_error *error)
+{
+    struct net_emu_port *port = net_emu_port_from_dev(dev);
+    struct rte_flow_action_handle *handle = NULL;
+
+    net_emu_lock();
+    if (!net_emu_async_check(port, queue_id, error)) {
+        handle = create(port, conf, action, error);
+        if (handle) {
+            net_emu_async_add_result(port, queue_id, user_data);
+        }
+    }
+    net_emu_unlock();
+    return handle;
+}
+
+int
+net_emu_indirect_async_destroy(struct rte_eth_dev *dev, uint32_t queue_id,
+                               const struct rte_flow_op_attr *attr OVS_UNUSED,
+                               struct rte_flow_action_handle *handle,
+                               void *user_data, struct rte_flow_error *error)
+{
     struct net_emu_port *port = net_emu_port_from_dev(dev);
     int retval;
 
     net_emu_lock();
-    retval = check_handle(port, handle, false, error);
-    if (!retval && handle->type == RTE_FLOW_ACTION_TYPE_CONNTRACK) {
-        retval = net_emu_ct_query(handle, query, error);
-    } else if (!retval) {
-        net_emu_indirect_count(handle, query);
+    retval = net_emu_async_check(port, queue_id, error);
+    retval = retval ? retval : destroy(port, handle, error);
+    if (!retval) {
+        net_emu_async_add_result(port, queue_id, user_data);
+    }
+    net_emu_unlock();
+    return retval;
+}
+
+int
+net_emu_indirect_async_update(struct rte_eth_dev *dev, uint32_t queue_id,
+                              const struct rte_flow_op_attr *attr OVS_UNUSED,
+                              struct rte_flow_action_handle *handle,
+                              const void *how, void *user_data,
+                              struct rte_flow_error *error)
+{
+    struct net_emu_port *port = net_emu_port_from_dev(dev);
+    int retval;
+
+    net_emu_lock();
+    retval = net_emu_async_check(port, queue_id, error);
+    retval = retval ? retval : update(port, handle, how, error);
+    if (!retval) {
+        net_emu_async_add_result(port, queue_id, user_data);
+    }
+    net_emu_unlock();
+    return retval;
+}
+
+int
+net_emu_indirect_async_query(struct rte_eth_dev *dev, uint32_t queue_id,
+                             const struct rte_flow_op_attr *attr OVS_UNUSED,
+                             const struct rte_flow_action_handle *handle,
+                             void *answer, void *user_data,
+                             struct rte_flow_error *error)
+{
+    struct net_emu_port *port = net_emu_port_from_dev(dev);
+    int retval;
+
+    net_emu_lock();
+    retval = net_emu_async_check(port, queue_id, error);
+    retval = retval ? retval : query(port, handle, answer, error);
+    if (!retval) {
+        net_emu_async_add_result(port, queue_id, user_data);
     }
     net_emu_unlock();
     return retval;

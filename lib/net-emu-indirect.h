@@ -61,7 +61,9 @@ void net_emu_indirect_lost(struct net_emu *nic);
 /* Frees all indirect actions, which no rule uses; the NIC is about to go. */
 void net_emu_indirect_clear(struct net_emu *nic);
 
-/* Functions of 'struct rte_flow_ops'. */
+/* Functions of 'struct rte_flow_ops'.  Those for queues do at once what they
+ * are asked for, whether it is postponed or not; the result is pulled like
+ * others. */
 struct rte_flow_action_handle *
 net_emu_indirect_create(struct rte_eth_dev *,
                         const struct rte_flow_indir_action_conf *,
@@ -72,9 +74,29 @@ int net_emu_indirect_destroy(struct rte_eth_dev *,
                              struct rte_flow_error *);
 int net_emu_indirect_update(struct rte_eth_dev *,
                             struct rte_flow_action_handle *,
-                            const void *update, struct rte_flow_error *);
+                            const void *how, struct rte_flow_error *);
 int net_emu_indirect_query(struct rte_eth_dev *,
                            const struct rte_flow_action_handle *,
-                           void *query, struct rte_flow_error *);
+                           void *answer, struct rte_flow_error *);
+struct rte_flow_action_handle *
+net_emu_indirect_async_create(struct rte_eth_dev *, uint32_t queue_id,
+                              const struct rte_flow_op_attr *,
+                              const struct rte_flow_indir_action_conf *,
+                              const struct rte_flow_action *,
+                              void *user_data, struct rte_flow_error *);
+int net_emu_indirect_async_destroy(struct rte_eth_dev *, uint32_t queue_id,
+                                   const struct rte_flow_op_attr *,
+                                   struct rte_flow_action_handle *,
+                                   void *user_data, struct rte_flow_error *);
+int net_emu_indirect_async_update(struct rte_eth_dev *, uint32_t queue_id,
+                                  const struct rte_flow_op_attr *,
+                                  struct rte_flow_action_handle *,
+                                  const void *how, void *user_data,
+                                  struct rte_flow_error *);
+int net_emu_indirect_async_query(struct rte_eth_dev *, uint32_t queue_id,
+                                 const struct rte_flow_op_attr *,
+                                 const struct rte_flow_action_handle *,
+                                 void *answer, void *user_data,
+                                 struct rte_flow_error *);
 
 #endif /* net-emu-indirect.h */

@@ -438,6 +438,58 @@ START_TEST(test_conntrack)
 }
 END_TEST
 
+/* Indirect actions in queues. */
+START_TEST(test_async_indirect)
+{
+    const struct rte_flow_indir_action_conf conf = { .transfer = 1 };
+    const struct rte_flow_action a = {
+        .type = RTE_FLOW_ACTION_TYPE_CONNTRACK, .conf = &established
+    };
+    const struct rte_flow_op_attr now = { .postpone = 0 };
+    struct rte_flow_modify_conntrack update = { .direction = 1 };
+    struct rte_flow_action_conntrack profile;
+    struct rte_flow_action_handle *conn;
+    int ids[4];
+
+    ck_assert_ptr_null(rte_flow_async_action_handle_create(P0, 1, &now, &conf,
+                                                           &a, NULL, NULL));
+    conn = rte_flow_async_action_handle_create(P0, 0, &now, &conf, &a,
+                                               &ids[0], NULL);
+    ck_assert_ptr_nonnull(conn);
+    pull(&ids[0], RTE_FLOW_OP_SUCCESS);
+    pull_nothing();
+    ck_assert(!rte_flow_async_action_handle_update(P0, 0, &now, conn, &update,
+                                                   &ids[1], NULL));
+    ck_assert(!rte_flow_async_action_handle_query(P0, 0, &now, conn, &profile,
+                                                  &ids[2], NULL));
+    ck_assert(!rte_flow_async_action_handle_destroy(P0, 0, &now, conn,
+                                                    &ids[3], NULL));
+    for (int i = 1; i < 4; i++) {
+        pull(&ids[i], RTE_FLOW_OP_SUCCESS);
+    }
+    ck_assert(!profile.is_original_dir);
+    ck_assert_uint_eq(profile.reply_dir.sent_end, 5000);
+    ck_assert_int_eq(rte_flow_async_action_handle_destroy(P0, 0, &now, conn,
+                                                          NULL, NULL),
+                     -ENOENT);
+    pull_nothing();
+
+    /* A queue has room for so many results. */
+    conn = conn_add();
+    for (int i = 0; i < QUEUE_SIZE; i++) {
+        ck_assert(!rte_flow_async_action_handle_update(P0, 0, &now, conn,
+                                                       &update, conn, NULL));
+    }
+    ck_assert_int_eq(rte_flow_async_action_handle_destroy(P0, 0, &now, conn,
+                                                          NULL, NULL),
+                     -EAGAIN);
+    for (int i = 0; i < QUEUE_SIZE; i++) {
+        pull(conn, RTE_FLOW_OP_SUCCESS);
+    }
+    ck_assert(!rte_flow_action_handle_destroy(P0, conn, NULL));
+}
+END_TEST
+
 /* Who may use a connection of mlx5, and where. */
 START_TEST(test_mlx5_conntrack)
 {
@@ -562,6 +614,7 @@ main(void)
     tcase_add_test(tcase, test_mlx5);
     tcase_add_test(tcase, test_mlx5_ports);
     tcase_add_test(tcase, test_conntrack);
+    tcase_add_test(tcase, test_async_indirect);
     tcase_add_test(tcase, test_mlx5_conntrack);
     tcase_add_test(tcase, test_mlx5_verdict);
     suite_add_tcase(suite, tcase);
