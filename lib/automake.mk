@@ -49,6 +49,8 @@ lib_libnic_la_SOURCES = \
 	lib/nic-emu-store.h \
 	lib/nic-emu-table.c \
 	lib/nic-emu-table.h \
+	lib/nic-emu-window.c \
+	lib/nic-emu-window.h \
 	lib/nic-emu.c \
 	lib/nic-emu.h \
 	lib/nic-match.c \
@@ -96,10 +98,14 @@ NET_EMU_SOURCES = \
 	lib/net-emu-args.h \
 	lib/net-emu-async.c \
 	lib/net-emu-async.h \
+	lib/net-emu-ct.c \
+	lib/net-emu-ct.h \
 	lib/net-emu-fault.c \
 	lib/net-emu-fault.h \
 	lib/net-emu-flow.c \
 	lib/net-emu-flow.h \
+	lib/net-emu-indirect.c \
+	lib/net-emu-indirect.h \
 	lib/net-emu-match.c \
 	lib/net-emu-ovs.c \
 	lib/net-emu-port.c \
@@ -124,6 +130,7 @@ NET_EMU_NIC_SOURCES = \
 	lib/nic-emu-replay.c \
 	lib/nic-emu-store.c \
 	lib/nic-emu-table.c \
+	lib/nic-emu-window.c \
 	lib/nic-rule.c \
 	lib/nic.c
 EXTRA_DIST += lib/net-emu.map

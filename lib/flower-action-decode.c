@@ -389,6 +389,7 @@ flower_get_actions(const struct nlattr *nest, struct flower_rule *rule)
     case NIC_ACTION_CT_CLEAR:
     case NIC_ACTION_JUMP:
     case NIC_ACTION_DEC_TTL:
+    case NIC_ACTION_WINDOW:
     default:
         return unknown;
     }

@@ -285,6 +285,7 @@ flower_put_actions(struct flower_encoder *e, const struct flower_rule *rule,
         case NIC_ACTION_SET_TUPLE:
         case NIC_ACTION_JUMP:
         case NIC_ACTION_DEC_TTL:
+        case NIC_ACTION_WINDOW:
         default:
             OVS_NOT_REACHED();
         }

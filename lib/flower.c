@@ -198,6 +198,7 @@ copy_action(struct nic_action *dst, const struct nic_action *src,
     case NIC_ACTION_CT_CLEAR:
     case NIC_ACTION_JUMP:
     case NIC_ACTION_DEC_TTL:
+    case NIC_ACTION_WINDOW:
     default:
         break;
     }
@@ -228,7 +229,8 @@ flower_rule_init(struct flower_rule *rule, const struct nic_template *template,
                    || a->type == NIC_ACTION_CT_CLEAR) {
             return "connection tracking stays with the software";
         } else if (a->type == NIC_ACTION_JUMP
-                   || a->type == NIC_ACTION_DEC_TTL) {
+                   || a->type == NIC_ACTION_DEC_TTL
+                   || a->type == NIC_ACTION_WINDOW) {
             return "has an action that filters do not know";
         } else {
             copy_action(&rule->actions[rule->n_actions++], a,

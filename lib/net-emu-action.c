@@ -10,7 +10,7 @@
 #include <rte_flow.h>
 
 #include "net-emu-private.h"
-#include "net-emu-flow.h"
+#include "net-emu-indirect.h"
 #include "nic-emu-check.h"
 #include "packets.h"
 #include "util.h"
@@ -253,15 +253,8 @@ put_modify(struct parser *p)
 /* Shared objects. */
 
 static int
-put_indirect(struct parser *p)
+put_counter(struct parser *p, struct rte_flow_action_handle *handle)
 {
-    struct rte_flow_action_handle *handle
-        = CONST_CAST(struct rte_flow_action_handle *, p->action->conf);
-
-    if (!net_emu_counter_is_valid(p->nic, handle)) {
-        return refuse(p, RTE_FLOW_ERROR_TYPE_ACTION_CONF,
-                      "there is no such indirect action");
-    }
     if (p->spec->counts) {
         return refuse(p, RTE_FLOW_ERROR_TYPE_ACTION,
                       "a rule has one counter");
@@ -269,6 +262,45 @@ put_indirect(struct parser *p)
     p->spec->counts = true;
     p->spec->shared = handle;
     return 0;
+}
+
+static int
+put_conn(struct parser *p, struct rte_flow_action_handle *handle)
+{
+    const struct nic_action a = {
+        .type = NIC_ACTION_WINDOW,
+        .window = { .window = handle->window, .reply = !handle->original },
+    };
+    int error;
+
+    if (p->spec->conn) {
+        return refuse(p, RTE_FLOW_ERROR_TYPE_ACTION,
+                      "a rule has one connection");
+    }
+    if (handle->lost) {
+        return refuse(p, RTE_FLOW_ERROR_TYPE_ACTION_CONF,
+                      "a reset of the NIC lost the connection");
+    }
+    error = need_proto(p, IPPROTO_TCP);
+    if (!error) {
+        p->spec->conn = handle;
+        error = put(p, &a);
+    }
+    return error;
+}
+
+static int
+put_indirect(struct parser *p)
+{
+    struct rte_flow_action_handle *handle
+        = CONST_CAST(struct rte_flow_action_handle *, p->action->conf);
+
+    if (!net_emu_indirect_is_valid(p->nic, handle)) {
+        return refuse(p, RTE_FLOW_ERROR_TYPE_ACTION_CONF,
+                      "there is no such indirect action");
+    }
+    return (handle->type == RTE_FLOW_ACTION_TYPE_CONNTRACK
+            ? put_conn(p, handle) : put_counter(p, handle));
 }
 
 /* All actions. */
@@ -319,15 +351,14 @@ put_action(struct parser *p)
         return put_fate(p, &a);
 
     case RTE_FLOW_ACTION_TYPE_COUNT:
-        if (p->spec->counts) {
-            return refuse(p, RTE_FLOW_ERROR_TYPE_ACTION,
-                          "a rule has one counter");
-        }
-        p->spec->counts = true;
-        return 0;
+        return put_counter(p, NULL);
 
     case RTE_FLOW_ACTION_TYPE_INDIRECT:
         return put_indirect(p);
+
+    case RTE_FLOW_ACTION_TYPE_CONNTRACK:
+        return refuse(p, RTE_FLOW_ERROR_TYPE_ACTION,
+                      "a connection must be an indirect action");
 
     case RTE_FLOW_ACTION_TYPE_SET_MAC_SRC:
         return put_set(p, NIC_FIELD_ETH_SRC, conf, NULL, ETH_ADDR_LEN);
@@ -440,6 +471,7 @@ net_emu_spec_actions(struct net_emu *nic, struct net_emu_spec *spec,
     spec->n_actions = 0;
     spec->counts = false;
     spec->shared = NULL;
+    spec->conn = NULL;
     if (!actions) {
         return rte_flow_error_set(error, EINVAL,
                                   RTE_FLOW_ERROR_TYPE_ACTION_NUM, NULL,

@@ -10,6 +10,7 @@
 #include <rte_flow.h>
 #include <rte_flow_driver.h>
 
+#include "net-emu-ct.h"
 #include "net-emu-flow.h"
 #include "net-emu-private.h"
 #include "net-emu-restrict.h"
@@ -37,20 +38,24 @@ struct async_op {
     void *user_data;
 };
 
-struct rte_flow_pattern_template {
+/* What both kinds of templates are. */
+struct template {
     struct ovs_list list_node;
     unsigned int n_users;           /* Tables. */
+    size_t n;                       /* Items or actions, without the end. */
+    void *copies[2];                /* Of what it was created with. */
+};
+
+struct rte_flow_pattern_template {
+    struct template up;
     bool relaxed;
-    struct rte_flow_item *items;
-    size_t n;                       /* Without the end. */
+    const struct rte_flow_item *items;
 };
 
 struct rte_flow_actions_template {
-    struct ovs_list list_node;
-    unsigned int n_users;
-    struct rte_flow_action *actions;
-    struct rte_flow_action *masks;
-    size_t n;
+    struct template up;
+    const struct rte_flow_action *actions;
+    const struct rte_flow_action *masks;
 };
 
 struct rte_flow_template_table {
@@ -79,6 +84,7 @@ fail(struct rte_flow_error *error, int code, const void *cause,
 }
 
 static const char not_configured[] = "rte_flow_configure() was not called";
+static const char queue_full[] = "the queue is full";
 
 /* Operations. */
 
@@ -173,6 +179,30 @@ queue_add(struct queue *queue, const struct rte_flow_op_attr *attr,
     }
 }
 
+int
+net_emu_async_check(struct net_emu_port *port, uint32_t queue_id,
+                    struct rte_flow_error *error)
+{
+    const struct queue *queue = queue_get(port, queue_id, error);
+
+    return (!queue ? -EINVAL
+            : queue->n >= queue->size ? fail(error, EAGAIN, NULL, queue_full)
+            : 0);
+}
+
+void
+net_emu_async_add_result(struct net_emu_port *port, uint32_t queue_id,
+                         void *user_data)
+{
+    struct queue *queue = &port->async->queues[queue_id];
+    struct async_op *op = xzalloc(sizeof *op);
+
+    op->queue = queue;
+    op->user_data = user_data;
+    ovs_list_push_back(&queue->done, &op->list_node);
+    queue->n++;
+}
+
 void
 net_emu_async_reset(struct net_emu *nic)
 {
@@ -233,6 +263,7 @@ net_emu_async_info_get(struct rte_eth_dev *dev,
     memset(port_info, 0, sizeof *port_info);
     port_info->max_nb_queues = NET_EMU_MAX_QUEUES;
     port_info->max_nb_counters = nic_emu_hw_config(port->nic->hw)->max_rules;
+    port_info->max_nb_conn_tracks = net_emu_ct_max(port->nic);
     queue_info->max_size = MAX_QUEUE_SIZE;
     return 0;
 }
@@ -247,8 +278,12 @@ net_emu_async_configure(struct rte_eth_dev *dev,
     struct net_emu_port *port = net_emu_port_from_dev(dev);
     struct net_emu_async *async;
 
-    if (attr->nb_meters || attr->nb_aging_objects || attr->nb_conn_tracks) {
-        return fail(error, ENOTSUP, attr, "only counters can be had");
+    if (attr->nb_meters || attr->nb_aging_objects) {
+        return fail(error, ENOTSUP, attr,
+                    "only counters and connections can be had");
+    }
+    if (attr->nb_conn_tracks > net_emu_ct_max(port->nic)) {
+        return fail(error, ENOTSUP, attr, "so many connections cannot be had");
     }
     if (!n_queues || n_queues > NET_EMU_MAX_QUEUES) {
         return fail(error, EINVAL, NULL, "1 to 16 queues can be had");
@@ -299,6 +334,69 @@ copy(enum rte_flow_conv_op op, const void *src, struct rte_flow_error *error)
     return dst;
 }
 
+/* Returns true if a template of 'n' items or actions can be created on 'port'
+ * with 'attr', which says 'transfer'. */
+static bool
+template_check(const struct net_emu_port *port, const void *attr,
+               bool transfer, size_t n, size_t max,
+               struct rte_flow_error *error)
+{
+    if (!port->async) {
+        fail(error, EINVAL, NULL, not_configured);
+    } else if (!transfer) {
+        rte_flow_error_set(error, ENOTSUP, RTE_FLOW_ERROR_TYPE_ATTR_TRANSFER,
+                           attr, "only rules with 'transfer'");
+    } else if (n >= max) {
+        fail(error, ENOTSUP, NULL, "the template is too long");
+    } else {
+        return true;
+    }
+    return false;
+}
+
+static void
+template_add(struct template *t, struct ovs_list *list)
+{
+    net_emu_lock();
+    ovs_list_push_back(list, &t->list_node);
+    net_emu_unlock();
+}
+
+/* Frees 't', the first member of what was allocated. */
+static void
+template_free(struct template *t)
+{
+    ovs_list_remove(&t->list_node);
+    free(t->copies[0]);
+    free(t->copies[1]);
+    free(t);
+}
+
+static void
+template_free_all(struct ovs_list *list)
+{
+    struct template *t;
+
+    LIST_FOR_EACH_SAFE (t, list_node, list) {
+        template_free(t);
+    }
+}
+
+static int
+template_destroy(struct template *t, struct rte_flow_error *error)
+{
+    int retval = 0;
+
+    net_emu_lock();
+    if (t->n_users) {
+        retval = fail(error, EBUSY, t, "tables use the template");
+    } else {
+        template_free(t);
+    }
+    net_emu_unlock();
+    return retval;
+}
+
 struct rte_flow_pattern_template *
 net_emu_async_pattern_create(struct rte_eth_dev *dev,
                              const struct rte_flow_pattern_template_attr *attr,
@@ -307,39 +405,26 @@ net_emu_async_pattern_create(struct rte_eth_dev *dev,
 {
     struct net_emu_port *port = net_emu_port_from_dev(dev);
     struct rte_flow_pattern_template *t;
-    struct rte_flow_item *items;
+    void *items;
     size_t n = 0;
 
     while (pattern[n].type != RTE_FLOW_ITEM_TYPE_END) {
         n++;
     }
-    if (!port->async) {
-        fail(error, EINVAL, NULL, not_configured);
-    } else if (!attr->transfer) {
-        rte_flow_error_set(error, ENOTSUP, RTE_FLOW_ERROR_TYPE_ATTR_TRANSFER,
-                           attr, "only rules with 'transfer'");
-    } else if (n >= MAX_ITEMS) {
-        rte_flow_error_set(error, ENOTSUP, RTE_FLOW_ERROR_TYPE_ITEM_NUM, NULL,
-                           "too many items");
-    } else if ((items = copy(RTE_FLOW_CONV_OP_PATTERN, pattern, error))) {
-        t = xzalloc(sizeof *t);
-        t->relaxed = attr->relaxed_matching;
-        t->items = items;
-        t->n = n;
-        net_emu_lock();
-        ovs_list_push_back(&port->async->patterns, &t->list_node);
-        net_emu_unlock();
-        return t;
+    if (!template_check(port, attr, attr->transfer, n, MAX_ITEMS, error)) {
+        return NULL;
     }
-    return NULL;
-}
+    items = copy(RTE_FLOW_CONV_OP_PATTERN, pattern, error);
+    if (!items) {
+        return NULL;
+    }
 
-static void
-pattern_free(struct rte_flow_pattern_template *t)
-{
-    ovs_list_remove(&t->list_node);
-    free(t->items);
-    free(t);
+    t = xzalloc(sizeof *t);
+    t->up.n = n;
+    t->items = t->up.copies[0] = items;
+    t->relaxed = attr->relaxed_matching;
+    template_add(&t->up, &port->async->patterns);
+    return t;
 }
 
 int
@@ -347,16 +432,19 @@ net_emu_async_pattern_destroy(struct rte_eth_dev *dev OVS_UNUSED,
                               struct rte_flow_pattern_template *t,
                               struct rte_flow_error *error)
 {
-    int retval = 0;
+    return template_destroy(&t->up, error);
+}
 
-    net_emu_lock();
-    if (t->n_users) {
-        retval = fail(error, EBUSY, t, "tables use the template");
-    } else {
-        pattern_free(t);
-    }
-    net_emu_unlock();
-    return retval;
+/* Returns true if 'mask' belongs to 'action': for an indirect one it has the
+ * type of that. */
+static bool
+is_mask_of(const struct rte_flow_action *mask,
+           const struct rte_flow_action *action)
+{
+    return (action->type == RTE_FLOW_ACTION_TYPE_INDIRECT
+            ? (mask->type == RTE_FLOW_ACTION_TYPE_COUNT
+               || mask->type == RTE_FLOW_ACTION_TYPE_CONNTRACK)
+            : mask->type == action->type);
 }
 
 struct rte_flow_actions_template *
@@ -368,52 +456,35 @@ net_emu_async_actions_create(struct rte_eth_dev *dev,
 {
     struct net_emu_port *port = net_emu_port_from_dev(dev);
     struct rte_flow_actions_template *t;
+    void *copies[2];
     size_t n = 0;
 
     while (actions[n].type != RTE_FLOW_ACTION_TYPE_END) {
-        if (actions[n].type != masks[n].type) {
+        if (!is_mask_of(&masks[n], &actions[n])) {
             rte_flow_error_set(error, EINVAL, RTE_FLOW_ERROR_TYPE_ACTION,
                                &masks[n], "the mask is of another action");
             return NULL;
         }
         n++;
     }
-    if (!port->async) {
-        fail(error, EINVAL, NULL, not_configured);
+    if (!template_check(port, attr, attr->transfer, n, MAX_RULE_ACTIONS,
+                        error)) {
         return NULL;
-    } else if (!attr->transfer) {
-        rte_flow_error_set(error, ENOTSUP, RTE_FLOW_ERROR_TYPE_ATTR_TRANSFER,
-                           attr, "only rules with 'transfer'");
-        return NULL;
-    } else if (n >= MAX_RULE_ACTIONS) {
-        rte_flow_error_set(error, ENOTSUP, RTE_FLOW_ERROR_TYPE_ACTION_NUM,
-                           NULL, "too many actions");
+    }
+    copies[0] = copy(RTE_FLOW_CONV_OP_ACTIONS, actions, error);
+    copies[1] = (copies[0] ? copy(RTE_FLOW_CONV_OP_ACTIONS, masks, error)
+                 : NULL);
+    if (!copies[1]) {
+        free(copies[0]);
         return NULL;
     }
 
     t = xzalloc(sizeof *t);
-    t->n = n;
-    t->actions = copy(RTE_FLOW_CONV_OP_ACTIONS, actions, error);
-    t->masks = (t->actions ? copy(RTE_FLOW_CONV_OP_ACTIONS, masks, error)
-                : NULL);
-    if (!t->masks) {
-        free(t->actions);
-        free(t);
-        return NULL;
-    }
-    net_emu_lock();
-    ovs_list_push_back(&port->async->actions, &t->list_node);
-    net_emu_unlock();
+    t->up.n = n;
+    t->actions = t->up.copies[0] = copies[0];
+    t->masks = t->up.copies[1] = copies[1];
+    template_add(&t->up, &port->async->actions);
     return t;
-}
-
-static void
-actions_free(struct rte_flow_actions_template *t)
-{
-    ovs_list_remove(&t->list_node);
-    free(t->actions);
-    free(t->masks);
-    free(t);
 }
 
 int
@@ -421,16 +492,7 @@ net_emu_async_actions_destroy(struct rte_eth_dev *dev OVS_UNUSED,
                               struct rte_flow_actions_template *t,
                               struct rte_flow_error *error)
 {
-    int retval = 0;
-
-    net_emu_lock();
-    if (t->n_users) {
-        retval = fail(error, EBUSY, t, "tables use the template");
-    } else {
-        actions_free(t);
-    }
-    net_emu_unlock();
-    return retval;
+    return template_destroy(&t->up, error);
 }
 
 /* Tables. */
@@ -468,10 +530,10 @@ net_emu_async_table_create(struct rte_eth_dev *dev,
     table->actions = xmemdup(actions, n_actions * sizeof *actions);
     net_emu_lock();
     for (uint8_t i = 0; i < n_patterns; i++) {
-        patterns[i]->n_users++;
+        patterns[i]->up.n_users++;
     }
     for (uint8_t i = 0; i < n_actions; i++) {
-        actions[i]->n_users++;
+        actions[i]->up.n_users++;
     }
     ovs_list_push_back(&port->async->tables, &table->list_node);
     net_emu_unlock();
@@ -482,10 +544,10 @@ static void
 table_free(struct rte_flow_template_table *table)
 {
     for (uint8_t i = 0; i < table->n_patterns; i++) {
-        table->patterns[i]->n_users--;
+        table->patterns[i]->up.n_users--;
     }
     for (uint8_t i = 0; i < table->n_actions; i++) {
-        table->actions[i]->n_users--;
+        table->actions[i]->up.n_users--;
     }
     ovs_list_remove(&table->list_node);
     free(table->patterns);
@@ -516,20 +578,14 @@ net_emu_async_free(struct net_emu_port *port)
     struct net_emu_async *async = port->async;
 
     if (async) {
-        struct rte_flow_pattern_template *pattern;
-        struct rte_flow_actions_template *actions;
         struct rte_flow_template_table *table;
 
         net_emu_async_abort(port);
         LIST_FOR_EACH_SAFE (table, list_node, &async->tables) {
             table_free(table);
         }
-        LIST_FOR_EACH_SAFE (pattern, list_node, &async->patterns) {
-            pattern_free(pattern);
-        }
-        LIST_FOR_EACH_SAFE (actions, list_node, &async->actions) {
-            actions_free(actions);
-        }
+        template_free_all(&async->patterns);
+        template_free_all(&async->actions);
         free(async);
         port->async = NULL;
     }
@@ -544,7 +600,7 @@ make_pattern(const struct rte_flow_pattern_template *t,
              struct rte_flow_item items[MAX_ITEMS],
              struct rte_flow_error *error)
 {
-    for (size_t i = 0; i < t->n; i++) {
+    for (size_t i = 0; i < t->up.n; i++) {
         items[i] = t->items[i];
         if (pattern[i].type != items[i].type) {
             return rte_flow_error_set(error, EINVAL, RTE_FLOW_ERROR_TYPE_ITEM,
@@ -557,7 +613,7 @@ make_pattern(const struct rte_flow_pattern_template *t,
             items[i].type = RTE_FLOW_ITEM_TYPE_VOID;
         }
     }
-    items[t->n] = (struct rte_flow_item) { .type = RTE_FLOW_ITEM_TYPE_END };
+    items[t->up.n] = (struct rte_flow_item) { .type = RTE_FLOW_ITEM_TYPE_END };
     return 0;
 }
 
@@ -628,7 +684,7 @@ make_actions(const struct rte_flow_actions_template *t,
              struct rte_flow_action_modify_field modify[MAX_RULE_ACTIONS],
              struct rte_flow_error *error)
 {
-    for (size_t i = 0; i < t->n; i++) {
+    for (size_t i = 0; i < t->up.n; i++) {
         made[i] = t->actions[i];
         if (actions[i].type != made[i].type) {
             return rte_flow_error_set(error, EINVAL,
@@ -648,7 +704,9 @@ make_actions(const struct rte_flow_actions_template *t,
             made[i].conf = &modify[i];
         }
     }
-    made[t->n] = (struct rte_flow_action) { .type = RTE_FLOW_ACTION_TYPE_END };
+    made[t->up.n] = (struct rte_flow_action) {
+        .type = RTE_FLOW_ACTION_TYPE_END
+    };
     return 0;
 }
 
@@ -678,7 +736,7 @@ net_emu_async_create(struct rte_eth_dev *dev, uint32_t queue_id,
         rte_flow_error_set(error, ENODEV, RTE_FLOW_ERROR_TYPE_STATE, NULL,
                            "the port is not started");
     } else if (queue->n >= queue->size) {
-        fail(error, EAGAIN, NULL, "the queue is full");
+        fail(error, EAGAIN, NULL, queue_full);
     } else if (pattern_index >= table->n_patterns
                || actions_index >= table->n_actions) {
         fail(error, EINVAL, table, "the table has no such template");
@@ -718,7 +776,7 @@ net_emu_async_destroy(struct rte_eth_dev *dev, uint32_t queue_id,
     if (!queue) {
         retval = -EINVAL;
     } else if (queue->n >= queue->size) {
-        retval = fail(error, EAGAIN, NULL, "the queue is full");
+        retval = fail(error, EAGAIN, NULL, queue_full);
     } else if (!net_emu_flow_is_valid(port, flow)) {
         retval = rte_flow_error_set(error, ENOENT, RTE_FLOW_ERROR_TYPE_HANDLE,
                                     flow,

@@ -85,4 +85,13 @@ int net_emu_async_pull(struct rte_eth_dev *, uint32_t queue,
                        struct rte_flow_op_result[], uint16_t n,
                        struct rte_flow_error *);
 
+/* For operations that are done as soon as they are asked for: the former
+ * returns 0 if queue 'queue_id' of 'port' has room for one, otherwise a
+ * negative errno value with '*error' and rte_errno set; the latter adds its
+ * result, a success.  The lock must be held. */
+int net_emu_async_check(struct net_emu_port *port, uint32_t queue_id,
+                        struct rte_flow_error *error);
+void net_emu_async_add_result(struct net_emu_port *port, uint32_t queue_id,
+                              void *user_data);
+
 #endif /* net-emu-async.h */

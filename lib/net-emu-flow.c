@@ -11,6 +11,7 @@
 #include <rte_flow_driver.h>
 
 #include "net-emu-async.h"
+#include "net-emu-indirect.h"
 #include "net-emu-private.h"
 #include "net-emu-restrict.h"
 #include "net-emu-spec.h"
@@ -42,6 +43,7 @@ net_emu_advance(struct net_emu *nic, long long int now_ms)
 
         if (c.type == NIC_OP_RESET) {
             net_emu_flows_lost(nic);
+            net_emu_indirect_lost(nic);
             net_emu_async_reset(nic);
             continue;
         }
@@ -142,8 +144,12 @@ net_emu_flow_create(struct net_emu_port *port,
     flow->template = net_emu_spec_template(spec);
     flow->counts = spec->counts;
     flow->shared = spec->shared;
+    flow->conn = spec->conn;
     if (flow->shared) {
         flow->shared->n_users++;
+    }
+    if (flow->conn) {
+        flow->conn->n_users++;
     }
     if (!spec->group && spec->from_software) {
         flow->sw_port = &nic->ports[spec->in->index];
@@ -168,6 +174,9 @@ net_emu_flow_free(struct rte_flow *flow, const struct nic_counter *final)
             flow->shared->gone.bytes += final->bytes;
         }
     }
+    if (flow->conn) {
+        flow->conn->n_users--;
+    }
     if (flow->sw_port) {
         atomic_sub(&flow->sw_port->n_sw_rules, 1, &orig);
     }
@@ -189,6 +198,32 @@ net_emu_flows_lost(struct net_emu *nic)
 
     LIST_FOR_EACH (flow, list_node, &nic->flows) {
         flow->handle = 0;
+    }
+}
+
+void
+net_emu_flow_count(const struct rte_flow *flow, struct nic_counter *sum)
+{
+    struct nic_counter counter;
+
+    if (flow->handle) {
+        nic_emu_hw_rule_counters(flow->port->nic->hw, &flow->handle, 1,
+                                 &counter, net_emu_now_ms());
+        sum->packets += counter.packets;
+        sum->bytes += counter.bytes;
+    }
+}
+
+void
+net_emu_flow_tell(const struct nic_counter *sum, struct nic_counter *base,
+                  struct rte_flow_query_count *query)
+{
+    query->hits_set = 1;
+    query->bytes_set = 1;
+    query->hits = sum->packets - MIN(base->packets, sum->packets);
+    query->bytes = sum->bytes - MIN(base->bytes, sum->bytes);
+    if (query->reset) {
+        *base = *sum;
     }
 }
 
@@ -243,14 +278,10 @@ net_emu_flows_flush(struct net_emu_port *port)
 void
 net_emu_flows_clear(struct net_emu *nic)
 {
-    struct rte_flow_action_handle *counter;
     struct rte_flow *flow;
 
     LIST_FOR_EACH_SAFE (flow, list_node, &nic->flows) {
         net_emu_flow_free(flow, NULL);
-    }
-    LIST_FOR_EACH_POP (counter, list_node, &nic->counters) {
-        free(counter);
     }
 }
 
@@ -386,50 +417,6 @@ flow_flush(struct rte_eth_dev *dev, struct rte_flow_error *error)
     return retval;
 }
 
-/* Adds to '*sum' what the NIC says 'flow' has counted. */
-static void
-add_counter(const struct rte_flow *flow, struct nic_counter *sum)
-{
-    struct nic_counter counter;
-
-    if (flow->handle) {
-        nic_emu_hw_rule_counters(flow->port->nic->hw, &flow->handle, 1,
-                                 &counter, net_emu_now_ms());
-        sum->packets += counter.packets;
-        sum->bytes += counter.bytes;
-    }
-}
-
-/* Stores in 'query' what 'sum' is more than '*base'. */
-static void
-tell(const struct nic_counter *sum, struct nic_counter *base,
-     struct rte_flow_query_count *query)
-{
-    query->hits_set = 1;
-    query->bytes_set = 1;
-    query->hits = sum->packets - MIN(base->packets, sum->packets);
-    query->bytes = sum->bytes - MIN(base->bytes, sum->bytes);
-    if (query->reset) {
-        *base = *sum;
-    }
-}
-
-/* Asks for 'shared'. */
-static void
-query_shared(struct rte_flow_action_handle *shared,
-             struct rte_flow_query_count *query)
-{
-    struct nic_counter sum = shared->gone;
-    const struct rte_flow *flow;
-
-    LIST_FOR_EACH (flow, list_node, &shared->port->nic->flows) {
-        if (flow->shared == shared) {
-            add_counter(flow, &sum);
-        }
-    }
-    tell(&sum, &shared->base, query);
-}
-
 static int
 flow_query(struct rte_eth_dev *dev, struct rte_flow *flow,
            const struct rte_flow_action *action, void *query,
@@ -450,12 +437,12 @@ flow_query(struct rte_eth_dev *dev, struct rte_flow *flow,
         retval = rte_flow_error_set(error, EINVAL, RTE_FLOW_ERROR_TYPE_ACTION,
                                     action, "the rule has no counter");
     } else if (flow->shared) {
-        query_shared(flow->shared, query);
+        net_emu_indirect_count(flow->shared, query);
     } else {
         struct nic_counter sum = { .packets = 0 };
 
-        add_counter(flow, &sum);
-        tell(&sum, &flow->base, query);
+        net_emu_flow_count(flow, &sum);
+        net_emu_flow_tell(&sum, &flow->base, query);
     }
     net_emu_unlock();
     return retval;
@@ -491,7 +478,7 @@ flow_dev_dump(struct rte_eth_dev *dev, struct rte_flow *wanted, FILE *file,
         if (retval || flow->port != port || (wanted && flow != wanted)) {
             continue;
         }
-        add_counter(flow, &sum);
+        net_emu_flow_count(flow, &sum);
         nic_rule_format(flow->template, NULL, &ds);
         ds_put_format(&ds, " packets=%"PRIu64" bytes=%"PRIu64"%s\n",
                       sum.packets, sum.bytes, flow->handle ? "" : " lost");
@@ -510,90 +497,6 @@ flow_proxy(struct rte_eth_dev *dev, uint16_t *proxy,
     return 0;
 }
 
-/* Indirect actions. */
-
-bool
-net_emu_counter_is_valid(const struct net_emu *nic,
-                         const struct rte_flow_action_handle *handle)
-{
-    const struct rte_flow_action_handle *counter;
-
-    LIST_FOR_EACH (counter, list_node, &nic->counters) {
-        if (counter == handle) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static struct rte_flow_action_handle *
-handle_create(struct rte_eth_dev *dev,
-              const struct rte_flow_indir_action_conf *conf,
-              const struct rte_flow_action *action,
-              struct rte_flow_error *error)
-{
-    struct net_emu_port *port = net_emu_port_from_dev(dev);
-    struct rte_flow_action_handle *counter;
-
-    if (conf && !conf->transfer) {
-        rte_flow_error_set(error, ENOTSUP, RTE_FLOW_ERROR_TYPE_ATTR_TRANSFER,
-                           conf, "only for rules with 'transfer'");
-        return NULL;
-    }
-    if (action->type != RTE_FLOW_ACTION_TYPE_COUNT) {
-        rte_flow_error_set(error, ENOTSUP, RTE_FLOW_ERROR_TYPE_ACTION, action,
-                           "only counters can be shared");
-        return NULL;
-    }
-    counter = xzalloc(sizeof *counter);
-    counter->port = port;
-    net_emu_lock();
-    ovs_list_push_back(&port->nic->counters, &counter->list_node);
-    net_emu_unlock();
-    return counter;
-}
-
-static int
-handle_destroy(struct rte_eth_dev *dev, struct rte_flow_action_handle *handle,
-               struct rte_flow_error *error)
-{
-    struct net_emu_port *port = net_emu_port_from_dev(dev);
-    int retval = 0;
-
-    net_emu_lock();
-    if (!net_emu_counter_is_valid(port->nic, handle)) {
-        retval = fail(error, ENOENT, handle,
-                      "there is no such indirect action");
-    } else if (handle->n_users) {
-        retval = fail(error, EBUSY, handle, "rules use the indirect action");
-    } else {
-        ovs_list_remove(&handle->list_node);
-        free(handle);
-    }
-    net_emu_unlock();
-    return retval;
-}
-
-static int
-handle_query(struct rte_eth_dev *dev,
-             const struct rte_flow_action_handle *handle, void *query,
-             struct rte_flow_error *error)
-{
-    struct net_emu_port *port = net_emu_port_from_dev(dev);
-    int retval = 0;
-
-    net_emu_lock();
-    if (!net_emu_counter_is_valid(port->nic, handle)) {
-        retval = fail(error, ENOENT, handle,
-                      "there is no such indirect action");
-    } else {
-        query_shared(CONST_CAST(struct rte_flow_action_handle *, handle),
-                     query);
-    }
-    net_emu_unlock();
-    return retval;
-}
-
 const struct rte_flow_ops net_emu_flow_ops = {
     .validate = flow_validate,
     .create = flow_create,
@@ -603,9 +506,10 @@ const struct rte_flow_ops net_emu_flow_ops = {
     .isolate = flow_isolate,
     .dev_dump = flow_dev_dump,
     .pick_transfer_proxy = flow_proxy,
-    .action_handle_create = handle_create,
-    .action_handle_destroy = handle_destroy,
-    .action_handle_query = handle_query,
+    .action_handle_create = net_emu_indirect_create,
+    .action_handle_destroy = net_emu_indirect_destroy,
+    .action_handle_update = net_emu_indirect_update,
+    .action_handle_query = net_emu_indirect_query,
     .info_get = net_emu_async_info_get,
     .configure = net_emu_async_configure,
     .pattern_template_create = net_emu_async_pattern_create,
@@ -618,4 +522,8 @@ const struct rte_flow_ops net_emu_flow_ops = {
     .async_destroy = net_emu_async_destroy,
     .push = net_emu_async_push,
     .pull = net_emu_async_pull,
+    .async_action_handle_create = net_emu_indirect_async_create,
+    .async_action_handle_destroy = net_emu_indirect_async_destroy,
+    .async_action_handle_update = net_emu_indirect_async_update,
+    .async_action_handle_query = net_emu_indirect_async_query,
 };

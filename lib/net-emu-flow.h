@@ -41,6 +41,7 @@ struct rte_flow {
     bool counts;
     struct nic_counter base;        /* At the last query with 'reset'. */
     struct rte_flow_action_handle *shared;  /* Shared counter, or null. */
+    struct rte_flow_action_handle *conn;    /* Conntrack action, or null. */
 
     /* Port whose 'n_sw_rules' this one is counted in, and whether it is in
      * 'n_any_rules' of the NIC. */
@@ -50,15 +51,6 @@ struct rte_flow {
     /* Of the asynchronous API. */
     uint32_t *n_in_table;           /* Rules of its table, or null. */
     bool busy;                      /* An operation is on its way. */
-};
-
-/* A shared counter. */
-struct rte_flow_action_handle {
-    struct ovs_list list_node;      /* In 'counters' of the NIC. */
-    struct net_emu_port *port;      /* That it was created on. */
-    unsigned int n_users;           /* Rules. */
-    struct nic_counter gone;        /* Of rules that are gone. */
-    struct nic_counter base;        /* At the last query with 'reset'. */
 };
 
 /* An operation of the emulated NIC, whose cookie is its address. */
@@ -85,18 +77,22 @@ void net_emu_op_submit(struct net_emu_op *op, bool add);
 /* Lets time pass for 'nic', and completes what is done by then. */
 void net_emu_advance(struct net_emu *nic, long long int now_ms);
 
+/* Adds to '*sum' what the NIC says that 'flow' has counted. */
+void net_emu_flow_count(const struct rte_flow *flow, struct nic_counter *sum);
+
+/* Stores in '*query' what 'sum' is more than '*base', and if it says so makes
+ * '*base' the same as 'sum'. */
+void net_emu_flow_tell(const struct nic_counter *sum, struct nic_counter *base,
+                       struct rte_flow_query_count *query);
+
 /* Removes all rules that were created on 'port', whatever is in the way. */
 void net_emu_flows_flush(struct net_emu_port *port);
 
 /* The NIC lost everything. */
 void net_emu_flows_lost(struct net_emu *nic);
 
-/* Frees all rules and shared counters; the NIC is about to go. */
+/* Frees all rules; the NIC is about to go. */
 void net_emu_flows_clear(struct net_emu *nic);
-
-/* Returns true if 'handle' is a shared counter of 'nic'. */
-bool net_emu_counter_is_valid(const struct net_emu *nic,
-                              const struct rte_flow_action_handle *handle);
 
 /* Returns true if 'flow' is a rule that was created on 'port'. */
 bool net_emu_flow_is_valid(const struct net_emu_port *port,

@@ -9,13 +9,16 @@
 #include <rte_config.h>
 #include <rte_flow.h>
 
+#include "net-emu-ct.h"
 #include "net-emu-private.h"
+#include "nic-emu-window.h"
 #include "openvswitch/match.h"
 #include "packets.h"
 #include "util.h"
 
 /* Layers of a pattern, in the order in which items must come. */
 enum layer {
+    LAYER_NONE,                     /* May come anywhere. */
     LAYER_START,
     LAYER_PORT,
     LAYER_ETH,
@@ -483,6 +486,35 @@ parse_icmp6(struct parser *p)
     return error;
 }
 
+/* Meaning of the verdict on a packet: nic-emu-window.h. */
+static int
+parse_conntrack(struct parser *p)
+{
+    const struct rte_flow_item_conntrack known = { .flags = UINT32_MAX };
+    struct rte_flow_item_conntrack spec, mask;
+    int error;
+
+    if (!net_emu_ct_max(p->nic)) {
+        return refuse(p, RTE_FLOW_ERROR_TYPE_ITEM,
+                      "the NIC has no connection-tracking module");
+    }
+    if (p->spec->match.wc.masks.ct_mark) {
+        return refuse(p, RTE_FLOW_ERROR_TYPE_ITEM,
+                      "a packet has one connection");
+    }
+    error = get_item(p, &rte_flow_item_conntrack_mask, &known, &spec, &mask,
+                     sizeof spec);
+    if (!error && spec.flags & ~NIC_EMU_WINDOW_ALL) {
+        error = refuse(p, RTE_FLOW_ERROR_TYPE_ITEM_SPEC,
+                       "there are no such flags");
+    }
+    if (!error) {
+        match_set_ct_mark_masked(&p->spec->match, spec.flags,
+                                 mask.flags & NIC_EMU_WINDOW_ALL);
+    }
+    return error;
+}
+
 static const struct kind {
     enum rte_flow_item_type type;
     enum layer layer;
@@ -500,6 +532,7 @@ static const struct kind {
     { RTE_FLOW_ITEM_TYPE_SCTP, LAYER_L4, parse_sctp },
     { RTE_FLOW_ITEM_TYPE_ICMP, LAYER_L4, parse_icmp },
     { RTE_FLOW_ITEM_TYPE_ICMP6, LAYER_L4, parse_icmp6 },
+    { RTE_FLOW_ITEM_TYPE_CONNTRACK, LAYER_NONE, parse_conntrack },
 };
 
 static const struct kind *
@@ -518,7 +551,12 @@ net_emu_spec_pattern(struct net_emu *nic, struct net_emu_spec *spec,
                      const struct rte_flow_item pattern[],
                      struct rte_flow_error *error)
 {
-    struct parser p = { .nic = nic, .spec = spec, .error = error };
+    struct parser p = {
+        .nic = nic,
+        .spec = spec,
+        .error = error,
+        .layer = LAYER_START,
+    };
     int retval = 0;
 
     match_init_catchall(&spec->match);
@@ -541,8 +579,9 @@ net_emu_spec_pattern(struct net_emu *nic, struct net_emu_spec *spec,
             return refuse(&p, RTE_FLOW_ERROR_TYPE_ITEM,
                           "the item cannot be matched");
         }
-        if (kind->layer < p.layer
-            || (kind->layer == p.layer && kind->layer != LAYER_VLAN)) {
+        if (kind->layer != LAYER_NONE
+            && (kind->layer < p.layer
+                || (kind->layer == p.layer && kind->layer != LAYER_VLAN))) {
             return refuse(&p, RTE_FLOW_ERROR_TYPE_ITEM,
                           "the item comes too late");
         }
@@ -554,7 +593,9 @@ net_emu_spec_pattern(struct net_emu *nic, struct net_emu_spec *spec,
         if (retval) {
             return retval;
         }
-        p.layer = kind->layer;
+        if (kind->layer != LAYER_NONE) {
+            p.layer = kind->layer;
+        }
     }
     spec->n_vlan_items = p.n_vlans;
     return p.layer < LAYER_L3 ? end_l2(&p, 0) : 0;

@@ -40,6 +40,7 @@
 #include "nic-emu-hw.h"
 #include "nic-emu-port.h"
 #include "nic.h"
+#include "openvswitch/hmap.h"
 #include "openvswitch/list.h"
 #include "ovs-atomic.h"
 
@@ -126,7 +127,9 @@ struct net_emu {
     struct nic_emu_ports nic_ports;
     struct nic_emu_hw *hw;
     struct ovs_list flows;          /* Contains 'struct rte_flow's. */
-    struct ovs_list counters;       /* Of indirect actions. */
+    struct hmap indirect;           /* Contains 'struct
+                                     * rte_flow_action_handle's. */
+    uint32_t n_conns;               /* Conntrack actions among them. */
     bool held;                      /* Nothing completes. */
     uint64_t n_resets;
     atomic_uint32_t n_any_rules;    /* That look at all ports. */

@@ -17,18 +17,35 @@
  *   - RTE_FLOW_ACTION_TYPE_OF_SET_VLAN_PCP on a tag that the packet had;
  *   - RTE_FLOW_ACTION_TYPE_MODIFY_FIELD of a VLAN ID.
  *
- * One thing the guide does not say, only the driver's source
- * (flow_dv_translate() in mlx5_flow_dv.c):
+ *   - connection tracking for more than 32 M connections, or by ethdevs with
+ *     ids from 16 on.
+ *
+ * Some things the guide does not say, only the driver's source
+ * (flow_dv_translate() in mlx5_flow_dv.c, and what there has "aso_ct" in its
+ * name):
  *
  *   - a rule of rte_flow_create() without an item for ports, in any group,
  *     matches only packets that entered by the port that it was created on.
- *     An item for ports that names none makes it one for all.
+ *     An item for ports that names none makes it one for all;
+ *   - a conntrack action is not for group 0, only for rules of the ethdev that
+ *     it was created on and of its peer, updated and queried only by the
+ *     former, and not destroyed while that is stopped;
+ *   - its 'max_ack_window' and 'retransmission_limit' have 3 bits, which the
+ *     driver does not check: here more is refused;
+ *   - the verdict on a packet has no bit for VALID.  An item that asks for it
+ *     asks for neither INVALID nor DISABLED, which a packet that no conntrack
+ *     action has seen is as well; together with them, or with BAD, it is
+ *     refused.
  *
  * Nothing else is restricted. */
+
+#include <stdbool.h>
+#include <stdint.h>
 
 #include <rte_config.h>
 #include <rte_flow.h>
 
+struct net_emu;
 struct net_emu_port;
 struct net_emu_spec;
 
@@ -44,5 +61,20 @@ int net_emu_restrict(const struct net_emu_port *port,
  * not to those of template tables. */
 void net_emu_restrict_source(const struct net_emu_port *port,
                              struct net_emu_spec *spec);
+
+/* Returns the number of connections that such a driver has. */
+uint32_t net_emu_restrict_max_conns(const struct net_emu *nic);
+
+/* Returns 0 if such a driver accepts 'profile' for a conntrack action of
+ * 'port'; 'cause' is what it is in. */
+int net_emu_restrict_ct(const struct net_emu_port *port,
+                        const struct rte_flow_action_conntrack *profile,
+                        const void *cause, struct rte_flow_error *error);
+
+/* Returns 0 if such a driver lets 'port' update and query 'handle', or destroy
+ * it if 'destroy'. */
+int net_emu_restrict_indirect(const struct net_emu_port *port,
+                              const struct rte_flow_action_handle *handle,
+                              bool destroy, struct rte_flow_error *error);
 
 #endif /* net-emu-restrict.h */

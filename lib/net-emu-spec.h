@@ -42,6 +42,7 @@ struct net_emu_spec {
     const struct rte_flow_action *causes[NIC_MAX_ACTIONS];
     bool counts;                        /* Can be asked for its counter. */
     struct rte_flow_action_handle *shared;  /* Shared counter, or null. */
+    struct rte_flow_action_handle *conn;    /* Conntrack action, or null. */
 };
 
 /* Translates 'attr'. */

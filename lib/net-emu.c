@@ -22,6 +22,7 @@
 #include "net-emu-args.h"
 #include "net-emu-fault.h"
 #include "net-emu-flow.h"
+#include "net-emu-indirect.h"
 #include "net-emu-wire.h"
 #include "nic-emu-table.h"
 #include "openvswitch/vlog.h"
@@ -287,6 +288,7 @@ nic_destroy(struct net_emu *nic)
         ovs_list_remove(&nic->list_node);
     }
     net_emu_flows_clear(nic);
+    net_emu_indirect_clear(nic);
     if (nic->hw) {
         nic_emu_hw_destroy(nic->hw);
     }
@@ -406,7 +408,7 @@ net_emu_probe(struct rte_vdev_device *vdev)
     nic->restriction = args.restriction;
     nic->carrier_fd = -1;
     ovs_list_init(&nic->flows);
-    ovs_list_init(&nic->counters);
+    hmap_init(&nic->indirect);
     nic_emu_ports_init(&nic->nic_ports);
 
     error = nic_init(nic, &args, &error_text);

@@ -213,6 +213,13 @@ nic_emu_check_template(const struct nic_template *template,
         case NIC_ACTION_DEC_TTL:
             reason = check_set(NIC_FIELD_IP_TTL, match, n_tags, caps);
             break;
+        case NIC_ACTION_WINDOW:
+            reason = (!caps->ct_module ? no_module
+                      : match->wc.masks.nw_proto != UINT8_MAX
+                      || match->flow.nw_proto != IPPROTO_TCP
+                      ? "checks windows of packets that may not be TCP"
+                      : NULL);
+            break;
         default:
             OVS_NOT_REACHED();
         }

@@ -279,6 +279,7 @@ check_action(const struct nic_emu_objects *objects,
     case NIC_ACTION_CT_CLEAR:
     case NIC_ACTION_JUMP:
     case NIC_ACTION_DEC_TTL:
+    case NIC_ACTION_WINDOW:
         return 0;
 
     default:

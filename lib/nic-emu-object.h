@@ -72,8 +72,8 @@ struct nic_emu_objects {
 };
 
 /* Initializes 'objects' of the NIC called 'name' with what its file holds; if
- * 'name' is null there is no file.  Ports of that time are remembered in 'ports'.  'config' and 'ports' must
- * outlive 'objects' and may change. */
+ * 'name' is null there is no file.  Ports of that time are remembered in
+ * 'ports'.  'config' and 'ports' must outlive 'objects' and may change. */
 void nic_emu_objects_init(struct nic_emu_objects *objects, const char *name,
                           const struct nic_emu_config *config,
                           struct nic_emu_ports *ports);

@@ -9,6 +9,7 @@
 
 #include "csum.h"
 #include "dp-packet.h"
+#include "nic-emu-window.h"
 #include "nic-rule.h"
 #include "packets.h"
 #include "unaligned.h"
@@ -191,5 +192,75 @@ nic_emu_headers_tuple(const struct nic_emu_headers *headers,
     }
     tuple->tp_src = flow->tp_src;
     tuple->tp_dst = flow->tp_dst;
+    return true;
+}
+
+/* Options of TCP. */
+enum {
+    TCP_OPTION_END,
+    TCP_OPTION_NOP,
+    TCP_OPTION_SACK = 5
+};
+
+/* Returns the highest end of what the 'len' bytes of TCP options in 'options'
+ * acknowledge selectively, or 'ack' if that is higher. */
+static uint32_t
+parse_sack(const uint8_t *options, size_t len, uint32_t ack)
+{
+    while (len >= 2 && options[0] != TCP_OPTION_END) {
+        size_t size = options[0] == TCP_OPTION_NOP ? 1 : options[1];
+
+        if (!size || size > len) {
+            break;
+        }
+        if (options[0] == TCP_OPTION_SACK) {
+            for (size_t i = 2; i + 8 <= size; i += 8) {
+                ovs_be32 end;
+
+                memcpy(&end, &options[i + 4], sizeof end);
+                if ((int32_t) (ntohl(end) - ack) > 0) {
+                    ack = ntohl(end);
+                }
+            }
+        }
+        options += size;
+        len -= size;
+    }
+    return ack;
+}
+
+bool
+nic_emu_headers_segment(const struct nic_emu_headers *headers,
+                        const struct dp_packet *packet,
+                        struct nic_emu_segment *seg)
+{
+    const struct flow *flow = &headers->flow;
+    const struct tcp_header *tcp;
+    size_t l4_len, header_len;
+    const uint8_t *l3;
+
+    if (!headers->sane || !is_ip_any(flow) || flow->nw_proto != IPPROTO_TCP) {
+        return false;
+    }
+    l3 = (const uint8_t *) dp_packet_data(packet) + headers->l3_ofs;
+    tcp = ALIGNED_CAST(const struct tcp_header *,
+                       l3 + (headers->l4_ofs - headers->l3_ofs));
+    if (flow->dl_type == htons(ETH_TYPE_IP)) {
+        l4_len = (ntohs(ALIGNED_CAST(const struct ip_header *,
+                                     l3)->ip_tot_len)
+                  - (headers->l4_ofs - headers->l3_ofs));
+    } else {
+        l4_len = ntohs(ALIGNED_CAST(const struct ovs_16aligned_ip6_hdr *,
+                                    l3)->ip6_plen);
+    }
+    header_len = TCP_OFFSET(tcp->tcp_ctl) * 4;
+
+    seg->flags = TCP_FLAGS(tcp->tcp_ctl);
+    seg->win = ntohs(tcp->tcp_winsz);
+    seg->seq = ntohl(get_16aligned_be32(&tcp->tcp_seq));
+    seg->ack = ntohl(get_16aligned_be32(&tcp->tcp_ack));
+    seg->sack = parse_sack((const uint8_t *) (tcp + 1),
+                           header_len - sizeof *tcp, seg->ack);
+    seg->len = l4_len - header_len;
     return true;
 }

@@ -16,6 +16,7 @@
 #include "flow.h"
 
 struct dp_packet;
+struct nic_emu_segment;
 struct nic_tuple;
 
 struct nic_emu_headers {
@@ -47,5 +48,11 @@ void nic_emu_parse(struct dp_packet *packet, bool check_l4_csum,
  * '*tuple', all bytes of it. */
 bool nic_emu_headers_tuple(const struct nic_emu_headers *headers,
                            struct nic_tuple *tuple);
+
+/* Returns true if the packet, whose headers are 'headers', is sane and TCP.
+ * Then stores in '*seg' what windows (nic-emu-window.h) look at. */
+bool nic_emu_headers_segment(const struct nic_emu_headers *headers,
+                             const struct dp_packet *packet,
+                             struct nic_emu_segment *seg);
 
 #endif /* nic-emu-parse.h */

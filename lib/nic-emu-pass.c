@@ -6,6 +6,7 @@
 #include "dp-packet.h"
 #include "nic-emu-counter.h"
 #include "nic-emu-edit.h"
+#include "nic-emu-window.h"
 #include "util.h"
 
 /* Room for tags that are pushed on copies. */
@@ -167,6 +168,20 @@ execute_ct(struct nic_emu_pass *pass, const struct nic_emu_ct *ct,
                 || set_tuple(pass, result.nat_parts, result.translated)));
 }
 
+static bool
+check_window(struct nic_emu_pass *pass, const struct nic_action *a)
+{
+    struct nic_emu_segment seg;
+
+    if (!nic_emu_headers_segment(nic_emu_pass_headers(pass), pass->packet,
+                                 &seg)) {
+        return false;
+    }
+    pass->headers.flow.ct_mark = nic_emu_window_check(a->window.window,
+                                                      a->window.reply, &seg);
+    return true;
+}
+
 static void
 clear_ct(struct nic_emu_pass *pass)
 {
@@ -221,6 +236,9 @@ nic_emu_pass_action(struct nic_emu_pass *pass, const struct nic_emu_ct *ct,
         return NIC_EMU_NEXT_TABLE;
     case NIC_ACTION_DEC_TTL:
         ok = dec_ttl(pass);
+        break;
+    case NIC_ACTION_WINDOW:
+        ok = check_window(pass, a);
         break;
     default:
         OVS_NOT_REACHED();

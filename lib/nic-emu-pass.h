@@ -12,6 +12,9 @@
  * packet is never changed.  A copy is made when something changes, and when
  * the packet leaves more than once.
  *
+ * A window (nic-emu-window.h) alone knows of the packet even if it is missed
+ * later, as one in hardware does.
+ *
  * Thread-safety: one thread, inside a section (nic-emu-grace.h). */
 
 #include <stdbool.h>

@@ -172,6 +172,7 @@ action_to_body(const struct nic_action *a, struct action_body *body)
     case NIC_ACTION_POP_VLAN:
     case NIC_ACTION_CT_CLEAR:
     case NIC_ACTION_DEC_TTL:
+    case NIC_ACTION_WINDOW:
         break;
     default:
         OVS_NOT_REACHED();

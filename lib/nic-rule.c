@@ -125,6 +125,7 @@ check_actions(enum nic_slots slots, const struct nic_action actions[],
         case NIC_ACTION_POP_VLAN:
         case NIC_ACTION_CT_CLEAR:
         case NIC_ACTION_DEC_TTL:
+        case NIC_ACTION_WINDOW:
             break;
         default:
             return "has an unknown action";
@@ -407,6 +408,10 @@ nic_actions_format(const struct nic_action actions[], size_t n_actions,
             break;
         case NIC_ACTION_DEC_TTL:
             ds_put_cstr(ds, "dec_ttl");
+            break;
+        case NIC_ACTION_WINDOW:
+            ds_put_format(ds, "window(%s)",
+                          a->window.reply ? "reply" : "original");
             break;
         default:
             OVS_NOT_REACHED();

@@ -53,6 +53,7 @@
 #include "ovs-atomic.h"
 
 struct ds;
+struct nic_emu_window;
 
 /* A port of a NIC.  Small numbers that the NIC assigns; unique in the NIC;
  * generational: not given out again for a long time after the port is gone.
@@ -165,13 +166,19 @@ enum nic_action_type {
     NIC_ACTION_CT_CLEAR,
 
     /* Ends the actions: continue in table 'table'.  Only the emulated NIC's
-     * tables know this and the following action; the engine asks for
-     * neither. */
+     * tables know this and the following actions; the engine asks for none of
+     * them. */
     NIC_ACTION_JUMP,
 
     /* Subtracts one from the TTL or hop limit; 0 becomes 255.  The rule's
      * match makes sure that the packet is IP. */
     NIC_ACTION_DEC_TTL,
+
+    /* Checks the packet against 'window.window', in the direction that
+     * 'window.reply' says, and sets ct_mark to the verdict
+     * (nic-emu-window.h).  The rule's match makes sure that the packet is TCP.
+     * Needs a connection-tracking module; only net_emu asks for it. */
+    NIC_ACTION_WINDOW,
 };
 
 struct nic_action {
@@ -198,6 +205,10 @@ struct nic_action {
             ovs_be16 tpid;
             ovs_be16 tci;
         } vlan;                     /* NIC_ACTION_PUSH_VLAN. */
+        struct {
+            struct nic_emu_window *window;  /* Must outlive the rule. */
+            bool reply;
+        } window;                   /* NIC_ACTION_WINDOW. */
     };
 };
 

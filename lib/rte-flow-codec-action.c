@@ -353,6 +353,7 @@ rte_codec_put_actions(struct rte_codec *c, const struct nic_template *t,
             break;
         case NIC_ACTION_JUMP:
         case NIC_ACTION_DEC_TTL:
+        case NIC_ACTION_WINDOW:
             why = "has an action that only the emulated NIC has";
             break;
         default:

@@ -16,6 +16,7 @@ UNIT_TESTS = \
 	tests/test-nic-emu-pipeline \
 	tests/test-nic-emu-store \
 	tests/test-nic-emu-table \
+	tests/test-nic-emu-window \
 	tests/test-nic-emu \
 	tests/test-nic-rule \
 	tests/test-nic-tc-prio \
@@ -71,7 +72,8 @@ EXTRA_DIST += \
 if NET_EMU
 NET_EMU_TESTS = \
 	tests/test-net-emu \
-	tests/test-net-emu-async
+	tests/test-net-emu-async \
+	tests/test-net-emu-ct
 DPDK_TESTS += \
 	$(NET_EMU_TESTS) \
 	tests/net-emu-symbols.sh \
@@ -81,6 +83,9 @@ endif
 tests_test_net_emu_async_CPPFLAGS = $(NET_EMU_CPPFLAGS)
 tests_test_net_emu_async_CFLAGS = $(NET_EMU_TEST_CFLAGS)
 tests_test_net_emu_async_LDADD = $(NET_EMU_DPDK_LIBS) $(CHECK_LIBS)
+tests_test_net_emu_ct_CPPFLAGS = $(NET_EMU_CPPFLAGS)
+tests_test_net_emu_ct_CFLAGS = $(NET_EMU_TEST_CFLAGS)
+tests_test_net_emu_ct_LDADD = $(NET_EMU_DPDK_LIBS) $(CHECK_LIBS)
 tests_test_net_emu_CPPFLAGS = $(NET_EMU_CPPFLAGS)
 tests_test_net_emu_CFLAGS = $(NET_EMU_TEST_CFLAGS)
 tests_test_net_emu_LDADD = $(NET_EMU_DPDK_LIBS) $(CHECK_LIBS)

@@ -13,8 +13,8 @@ if test -n "$given"; then
     exit 1
 fi
 
-# What it takes from others is nothing that Open vSwitch's library has, of which
-# it has its own copy, as ovs-vswitchd has.
+# What it takes from others is nothing that Open vSwitch's library has: it has
+# its own copy of that, as ovs-vswitchd has.
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 ${NM:-nm} -D --undefined-only "$plugin" | sed -n 's/^ *[Uw] //p' |

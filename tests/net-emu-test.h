@@ -120,6 +120,10 @@ struct frame {
     uint32_t src, dst;              /* Host byte order; IPv6: last 32 bits. */
     uint16_t sport, dport;
     uint8_t flags;                  /* TCP; ACK if 0. */
+    uint32_t seq, ack;              /* TCP, with the window. */
+    uint16_t win;
+    uint32_t sack[2];               /* TCP: block of a selective ACK, unless
+                                     * both are 0. */
     uint8_t ttl, tos;
     uint16_t frag_off;              /* IPv4, as in the header. */
     uint16_t len;                   /* Of the payload. */
@@ -140,7 +144,9 @@ frame_build(const struct frame *f)
 {
     struct rte_mbuf *m = rte_pktmbuf_alloc(pool);
     uint8_t proto = f->proto ? f->proto : IPPROTO_UDP;
-    size_t l4_len = (proto == IPPROTO_TCP ? sizeof(struct rte_tcp_hdr)
+    size_t options_len = f->sack[0] || f->sack[1] ? 12 : 0;
+    size_t l4_len = (proto == IPPROTO_TCP
+                     ? sizeof(struct rte_tcp_hdr) + options_len
                      : sizeof(struct rte_udp_hdr));
     size_t len = l4_len + f->len;
     struct rte_ether_hdr *eth;
@@ -173,8 +179,17 @@ frame_build(const struct frame *f)
         memset(tcp, 0, sizeof *tcp);
         tcp->src_port = htons(f->sport);
         tcp->dst_port = htons(f->dport);
-        tcp->data_off = sizeof *tcp / 4 << 4;
+        tcp->data_off = l4_len / 4 << 4;
         tcp->tcp_flags = f->flags ? f->flags : RTE_TCP_ACK_FLAG;
+        tcp->sent_seq = htonl(f->seq);
+        tcp->recv_ack = htonl(f->ack);
+        tcp->rx_win = htons(f->win);
+        if (options_len) {
+            uint32_t block[] = { htonl(f->sack[0]), htonl(f->sack[1]) };
+
+            memcpy(tcp + 1, "\1\1\5\12", 4);
+            memcpy((char *) (tcp + 1) + 4, block, sizeof block);
+        }
     } else {
         struct rte_udp_hdr *udp = l4;
 

@@ -42,16 +42,44 @@ def csum(data):
     return total ^ 0xffff
 
 
+def ip_frame(proto, l4, csum_offset, src="10.0.0.1", dst="10.0.0.2"):
+    """Returns a frame with 'l4', whose checksum is at 'csum_offset'."""
+    addrs = socket.inet_aton(src) + socket.inet_aton(dst)
+    pseudo = addrs + struct.pack("!HH", proto, len(l4))
+    l4 = (l4[:csum_offset] + struct.pack("!H", csum(pseudo + l4))
+          + l4[csum_offset + 2:])
+    ip = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(l4), 0, 0, 64, proto, 0)
+    ip = ip[:10] + struct.pack("!H", csum(ip + addrs)) + addrs
+    return bytes.fromhex("020000000002020000000001" "0800") + ip + l4
+
+
 def frame(dport):
-    src, dst = socket.inet_aton("10.0.0.1"), socket.inet_aton("10.0.0.2")
     payload = b"x" * 32
-    udp = struct.pack("!HHHH", 1000, dport, 8 + len(payload), 0)
-    pseudo = src + dst + struct.pack("!HH", 17, 8 + len(payload))
-    udp = udp[:6] + struct.pack("!H", csum(pseudo + udp + payload))
-    ip = struct.pack("!BBHHHBBH", 0x45, 0, 28 + len(payload), 0, 0, 64, 17, 0)
-    ip = ip[:10] + struct.pack("!H", csum(ip + src + dst)) + src + dst
-    eth = bytes.fromhex("020000000002020000000001" "0800")
-    return eth + ip + udp + payload
+    udp = struct.pack("!HHHH", 1000, dport, 8 + len(payload), 0) + payload
+    return ip_frame(17, udp, 6)
+
+
+def tcp_frame(reply, seq, ack):
+    """Returns a segment of the connection that CONNTRACK describes."""
+    ports = (80, 1000) if reply else (1000, 80)
+    tcp = struct.pack("!HHIIBBHHH", *ports, seq, ack, 5 << 4, 0x10, 510, 0, 0)
+    addrs = ["10.0.0.1", "10.0.0.2"]
+    return ip_frame(6, tcp + b"x" * 100, 16, *(reversed(addrs) if reply
+                                               else addrs))
+
+
+# An established connection, as testpmd wants it.  The direction is that of the
+# rule that is created next.
+COMMON = ("set conntrack com peer 2 is_orig %d enable 1 live 1 sack 0 cack 0 "
+          "last_dir 0 liberal 0 state 1 max_ack_win 7 r_lim 5 last_win 510 "
+          "last_seq 1000 last_ack 5000 last_end 1000 last_index 0x8")
+CONNTRACK = [
+    COMMON % 1,
+    "set conntrack orig scale 7 fin 0 acked 1 unack_data 0 sent_end 1000 "
+    "reply_end 66280 max_win 65280 max_ack 5000",
+    "set conntrack rply scale 7 fin 0 acked 1 unack_data 0 sent_end 5000 "
+    "reply_end 70280 max_win 65280 max_ack 1000",
+]
 
 
 class Wire:
@@ -127,6 +155,49 @@ class Testpmd:
         return seen
 
 
+def check_conntrack(testpmd, wires):
+    """A connection from port 0 to port 2, by hand.  testpmd sends what is not
+    carried from port 0 to 1 and from 2 to 3."""
+    for command in CONNTRACK:
+        testpmd.do(command, r"\n")
+    testpmd.do("flow indirect_action 0 create transfer action conntrack / end",
+               "Indirect action #0 created")
+    testpmd.do("flow create 0 transfer pattern represented_port "
+               "ethdev_port_id is 0 / eth / ipv4 / tcp dst is 80 / end "
+               "actions indirect 0 / jump group 1 / end", "created")
+    testpmd.do("flow create 0 group 1 transfer pattern eth / ipv4 / tcp / "
+               "conntrack is 1 / end "
+               "actions represented_port ethdev_port_id 2 / end", "created")
+
+    # The same connection for the other direction.
+    testpmd.do(COMMON % 0, r"\n")
+    testpmd.do("flow indirect_action 0 update 0 action conntrack_update dir "
+               "/ end", "Indirect action #0 updated")
+    testpmd.do("flow create 0 transfer pattern represented_port "
+               "ethdev_port_id is 2 / eth / ipv4 / tcp src is 80 / end "
+               "actions indirect 0 / jump group 2 / end", "created")
+    testpmd.do("flow create 0 group 2 transfer pattern eth / ipv4 / tcp / "
+               "conntrack is 1 / end "
+               "actions represented_port ethdev_port_id 0 / end", "created")
+
+    wires["p0"].sock.send(tcp_frame(False, 1000, 5000))
+    wires["vf0"].expect(tcp_frame(False, 1000, 5000))
+    wires["vf0"].sock.send(tcp_frame(True, 5000, 1100))
+    wires["p0"].expect(tcp_frame(True, 5000, 1100))
+    testpmd.do("flow indirect_action 0 query 0",
+               r"Last Seq: 5000, Last ACK: 1100(?s:.*)"
+               r"Sent end: 1100,(?s:.*)Sent end: 5100,")
+
+    # Not sent yet, so that it cannot be acknowledged.
+    wires["vf0"].sock.send(tcp_frame(True, 5100, 1101))
+    wires["vf1"].expect(tcp_frame(True, 5100, 1101))
+    testpmd.do("flow indirect_action 0 query 0", "Last Seq: 5000,")
+    testpmd.do("flow indirect_action 0 destroy action_id 0", "rules use")
+    testpmd.do("flow flush 0", r"\n")
+    testpmd.do("flow indirect_action 0 destroy action_id 0",
+               "Indirect action #0 destroyed")
+
+
 def main():
     if not shutil.which("dpdk-testpmd"):
         fail("dpdk-testpmd is missing; on Debian: apt-get install dpdk-dev")
@@ -143,7 +214,8 @@ def main():
     vdev = "net_emu0," + ",".join("%s=nic-%s" % (p, p) for p in PORTS)
     testpmd = Testpmd(["--no-huge", "--no-pci", "--no-shconf", "-m", "256",
                        "-l", "0,1", "--no-telemetry", "-d",
-                       "librte_net_emu.so", "--vdev=%s,profile=kind" % vdev,
+                       "librte_net_emu.so",
+                       "--vdev=%s,profile=kind,ct-module=true" % vdev,
                        "--", "-i", "--total-num-mbufs=2048", "--rxq=2",
                        "--txq=2",
                        "--print-event", "intr_lsc"])
@@ -172,6 +244,7 @@ def main():
         testpmd.do("flow destroy 0 rule 0", "Flow rule #0 destroyed")
         wires["p0"].sock.send(frame(80))
         wires["p1"].expect(frame(80))
+        check_conntrack(testpmd, wires)
 
         # The carrier is that of the device.
         testpmd.do("show port summary 3", r"net_emu0_vf1 .* up ")

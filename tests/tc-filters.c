@@ -210,6 +210,7 @@ print_rule(size_t i)
         case NIC_ACTION_CT_CLEAR:
         case NIC_ACTION_JUMP:
         case NIC_ACTION_DEC_TTL:
+        case NIC_ACTION_WINDOW:
         default:
             OVS_NOT_REACHED();
         }

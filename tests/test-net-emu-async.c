@@ -324,10 +324,268 @@ START_TEST(test_mlx5_ports)
 }
 END_TEST
 
+/* An established connection of P0, from 1000 on, and VF0, from 5000 on. */
+static const struct rte_flow_action_conntrack established = {
+    .peer_port = VF0,
+    .is_original_dir = 1,
+    .enable = 1,
+    .state = RTE_FLOW_CONNTRACK_STATE_ESTABLISHED,
+    .original_dir = {
+        .sent_end = 1000, .reply_end = 2000, .max_win = 200, .max_ack = 5000,
+    },
+    .reply_dir = {
+        .sent_end = 5000, .reply_end = 5200, .max_win = 1000, .max_ack = 1000,
+    },
+};
+static const struct frame tcp = {
+    .proto = IPPROTO_TCP, .src = IP(10, 0, 0, 1), .dst = IP(10, 0, 0, 2),
+    .sport = 1000, .dport = 80, .seq = 1000, .ack = 5000, .win = 200,
+};
+
+static struct rte_flow_action_handle *
+conn_add(void)
+{
+    const struct rte_flow_indir_action_conf conf = { .transfer = 1 };
+    const struct rte_flow_action a = {
+        .type = RTE_FLOW_ACTION_TYPE_CONNTRACK, .conf = &established
+    };
+    struct rte_flow_action_handle *conn;
+
+    conn = rte_flow_action_handle_create(P0, &conf, &a, NULL);
+    ck_assert_ptr_nonnull(conn);
+    return conn;
+}
+
+/* Adds a rule of P0: what is in group 'group', and has conntrack flags 'flags'
+ * where 'mask' is 1, is sent to 'to'. */
+static void
+send_verdict(uint32_t group, uint32_t flags, uint32_t mask, int to)
+{
+    const struct rte_flow_item_conntrack item_spec = { .flags = flags };
+    const struct rte_flow_item_conntrack item_mask = { .flags = mask };
+    struct rule r;
+
+    rule_init(&r, group);
+    item(&r, RTE_FLOW_ITEM_TYPE_CONNTRACK, &item_spec, &item_mask);
+    rule_to(&r, to);
+    rule_add(&r);
+}
+
+/* A table whose rules bring a connection each. */
+START_TEST(test_conntrack)
+{
+    const struct rte_flow_pattern_template_attr pattern_attr = {
+        .transfer = 1
+    };
+    const struct rte_flow_actions_template_attr actions_attr = {
+        .transfer = 1
+    };
+    const struct rte_flow_template_table_attr table_attr = {
+        .flow_attr = { .transfer = 1, .group = 3 },
+        .nb_flows = MAX_FLOWS,
+    };
+    const struct rte_flow_op_attr now = { .postpone = 0 };
+    struct rte_flow_action_handle *conn = conn_add();
+    struct rte_flow_action_conntrack profile;
+    struct rule r, masks;
+    struct frame f = tcp;
+    int a;
+
+    rule_init(&r, 3);
+    item(&r, RTE_FLOW_ITEM_TYPE_ETH, NULL, NULL);
+    item(&r, RTE_FLOW_ITEM_TYPE_IPV4, NULL, NULL);
+    item(&r, RTE_FLOW_ITEM_TYPE_TCP, NULL, NULL);
+    pattern_template = rte_flow_pattern_template_create(P0, &pattern_attr,
+                                                        r.items, NULL);
+    ck_assert_ptr_nonnull(pattern_template);
+
+    /* The mask has the type of the connection, not that of indirect
+     * actions. */
+    action(&r, RTE_FLOW_ACTION_TYPE_INDIRECT, NULL);
+    rule_jump(&r, 5);
+    masks = r;
+    ck_assert_ptr_null(rte_flow_actions_template_create(P0, &actions_attr,
+                                                        r.actions,
+                                                        masks.actions, NULL));
+    masks.actions[0].type = RTE_FLOW_ACTION_TYPE_CONNTRACK;
+    actions_template = rte_flow_actions_template_create(P0, &actions_attr,
+                                                        r.actions,
+                                                        masks.actions, NULL);
+    ck_assert_ptr_nonnull(actions_template);
+    table = rte_flow_template_table_create(P0, &table_attr, &pattern_template,
+                                           1, &actions_template, 1, NULL);
+    ck_assert_ptr_nonnull(table);
+
+    r.actions[0].conf = conn;
+    ck_assert_ptr_nonnull(rte_flow_async_create(P0, 0, &now, table, r.items,
+                                                0, r.actions, 0, &a, NULL));
+    pull(&a, RTE_FLOW_OP_SUCCESS);
+    rule_from(&r, P0);
+    rule_jump(&r, 3);
+    rule_add(&r);
+    send_verdict(5, RTE_FLOW_CONNTRACK_PKT_STATE_VALID, UINT32_MAX, VF0);
+    f.len = 50;
+    carried(P0, &f, VF0, &f);
+    ck_assert(!rte_flow_action_handle_query(P0, conn, &profile, NULL));
+    ck_assert_uint_eq(profile.original_dir.sent_end, 1050);
+    f.seq = 3000;
+    missed(P0, &f);
+
+    ck_assert_int_eq(rte_flow_action_handle_destroy(P0, conn, NULL), -EBUSY);
+    ck_assert(!rte_flow_flush(P0, NULL));
+    ck_assert(!rte_flow_action_handle_destroy(P0, conn, NULL));
+    destroy_table();
+}
+END_TEST
+
+/* Indirect actions in queues. */
+START_TEST(test_async_indirect)
+{
+    const struct rte_flow_indir_action_conf conf = { .transfer = 1 };
+    const struct rte_flow_action a = {
+        .type = RTE_FLOW_ACTION_TYPE_CONNTRACK, .conf = &established
+    };
+    const struct rte_flow_op_attr now = { .postpone = 0 };
+    struct rte_flow_modify_conntrack update = { .direction = 1 };
+    struct rte_flow_action_conntrack profile;
+    struct rte_flow_action_handle *conn;
+    int ids[4];
+
+    ck_assert_ptr_null(rte_flow_async_action_handle_create(P0, 1, &now, &conf,
+                                                           &a, NULL, NULL));
+    conn = rte_flow_async_action_handle_create(P0, 0, &now, &conf, &a,
+                                               &ids[0], NULL);
+    ck_assert_ptr_nonnull(conn);
+    pull(&ids[0], RTE_FLOW_OP_SUCCESS);
+    pull_nothing();
+    ck_assert(!rte_flow_async_action_handle_update(P0, 0, &now, conn, &update,
+                                                   &ids[1], NULL));
+    ck_assert(!rte_flow_async_action_handle_query(P0, 0, &now, conn, &profile,
+                                                  &ids[2], NULL));
+    ck_assert(!rte_flow_async_action_handle_destroy(P0, 0, &now, conn,
+                                                    &ids[3], NULL));
+    for (int i = 1; i < 4; i++) {
+        pull(&ids[i], RTE_FLOW_OP_SUCCESS);
+    }
+    ck_assert(!profile.is_original_dir);
+    ck_assert_uint_eq(profile.reply_dir.sent_end, 5000);
+    ck_assert_int_eq(rte_flow_async_action_handle_destroy(P0, 0, &now, conn,
+                                                          NULL, NULL),
+                     -ENOENT);
+    pull_nothing();
+
+    /* A queue has room for so many results. */
+    conn = conn_add();
+    for (int i = 0; i < QUEUE_SIZE; i++) {
+        ck_assert(!rte_flow_async_action_handle_update(P0, 0, &now, conn,
+                                                       &update, conn, NULL));
+    }
+    ck_assert_int_eq(rte_flow_async_action_handle_destroy(P0, 0, &now, conn,
+                                                          NULL, NULL),
+                     -EAGAIN);
+    for (int i = 0; i < QUEUE_SIZE; i++) {
+        pull(conn, RTE_FLOW_OP_SUCCESS);
+    }
+    ck_assert(!rte_flow_action_handle_destroy(P0, conn, NULL));
+}
+END_TEST
+
+/* Who may use a connection of mlx5, and where. */
+START_TEST(test_mlx5_conntrack)
+{
+    struct rte_flow_modify_conntrack update = {
+        .new_ct = established, .state = 1,
+    };
+    struct rte_flow_action_handle *conn = conn_add();
+    struct rte_flow_action_conntrack profile;
+    struct rule r;
+
+    rule_from(&r, P0);
+    item(&r, RTE_FLOW_ITEM_TYPE_ETH, NULL, NULL);
+    item(&r, RTE_FLOW_ITEM_TYPE_IPV4, NULL, NULL);
+    item(&r, RTE_FLOW_ITEM_TYPE_TCP, NULL, NULL);
+    action(&r, RTE_FLOW_ACTION_TYPE_INDIRECT, conn);
+    rule_jump(&r, 5);
+    rule_refused(&r, RTE_FLOW_ERROR_TYPE_ACTION, NULL, "group 0");
+    r.attr.group = 3;
+    ck_assert(!rte_flow_validate(P0, &r.attr, r.items, r.actions, NULL));
+    ck_assert(!rte_flow_validate(VF0, &r.attr, r.items, r.actions, NULL));
+    ck_assert_int_eq(rte_flow_validate(VF1, &r.attr, r.items, r.actions,
+                                       NULL), -ENOTSUP);
+
+    ck_assert_int_eq(rte_flow_action_handle_query(VF0, conn, &profile, NULL),
+                     -EACCES);
+    ck_assert_int_eq(rte_flow_action_handle_update(VF0, conn, &update, NULL),
+                     -EACCES);
+    ck_assert(!rte_flow_action_handle_update(P0, conn, &update, NULL));
+    update.new_ct.max_ack_window = 8;
+    ck_assert_int_eq(rte_flow_action_handle_update(P0, conn, &update, NULL),
+                     -EINVAL);
+    ck_assert(!rte_eth_dev_stop(P0));
+    ck_assert_int_eq(rte_flow_action_handle_destroy(P0, conn, NULL), -EAGAIN);
+    ck_assert(!rte_eth_dev_start(P0));
+    ck_assert(!rte_flow_action_handle_destroy(P0, conn, NULL));
+}
+END_TEST
+
+/* mlx5 has no bit for packets that are valid: what no connection has seen is
+ * as good as those. */
+START_TEST(test_mlx5_verdict)
+{
+    const struct rte_flow_item_conntrack conflict = {
+        .flags = (RTE_FLOW_CONNTRACK_PKT_STATE_VALID
+                  | RTE_FLOW_CONNTRACK_PKT_STATE_BAD)
+    };
+    struct rte_flow_action_handle *conn = conn_add();
+    struct frame f = tcp;
+    struct rule r;
+
+    rule_init(&r, 5);
+    item(&r, RTE_FLOW_ITEM_TYPE_CONNTRACK, &conflict, NULL);
+    rule_to(&r, VF0);
+    rule_refused(&r, RTE_FLOW_ERROR_TYPE_ITEM, NULL, "valid");
+
+    rule_from(&r, P0);
+    rule_jump(&r, 3);
+    rule_add(&r);
+    rule_init(&r, 3);
+    rule_jump(&r, 5);
+    r.attr.priority = 1;
+    rule_add(&r);
+    send_verdict(5, RTE_FLOW_CONNTRACK_PKT_STATE_VALID, UINT32_MAX, VF0);
+    send_verdict(5, RTE_FLOW_CONNTRACK_PKT_STATE_INVALID,
+                 RTE_FLOW_CONNTRACK_PKT_STATE_INVALID, VF1);
+    carried(P0, &udp, VF0, &udp);
+    carried(P0, &f, VF0, &f);
+
+    rule_init(&r, 3);
+    item(&r, RTE_FLOW_ITEM_TYPE_ETH, NULL, NULL);
+    item(&r, RTE_FLOW_ITEM_TYPE_IPV4, NULL, NULL);
+    item(&r, RTE_FLOW_ITEM_TYPE_TCP, NULL, NULL);
+    action(&r, RTE_FLOW_ACTION_TYPE_INDIRECT, conn);
+    rule_jump(&r, 5);
+    rule_add(&r);
+    carried(P0, &f, VF0, &f);
+    f.seq = 3000;
+    carried(P0, &f, VF1, &f);
+
+    /* The state changes, which neither rule wants. */
+    f.seq = 1000;
+    f.flags = RTE_TCP_FIN_FLAG | RTE_TCP_ACK_FLAG;
+    missed(P0, &f);
+    ck_assert(!rte_flow_flush(P0, NULL));
+    ck_assert(!rte_flow_action_handle_destroy(P0, conn, NULL));
+}
+END_TEST
+
 int
 main(void)
 {
-    const struct rte_flow_port_attr attr = { .nb_counters = 100 };
+    const struct rte_flow_port_attr attr = {
+        .nb_counters = 100,
+        .nb_conn_tracks = 10,
+    };
+    const struct rte_flow_port_attr too_much = { .nb_conn_tracks = 11 };
     const struct rte_flow_queue_attr queue = { .size = QUEUE_SIZE };
     const struct rte_flow_queue_attr *queues[] = { &queue };
     Suite *suite = suite_create("net-emu-async");
@@ -335,13 +593,16 @@ main(void)
     struct rte_flow_queue_info queue_info;
     struct rte_flow_port_info info;
 
-    start_eal("rings=true,profile=kind,restrict=mlx5");
+    start_eal("rings=true,profile=kind,restrict=mlx5,ct-module=true,"
+              "max-conns=10");
 
     /* Only before the port starts. */
     must(rte_flow_configure(P0, &attr, 1, queues, NULL) < 0);
     must(!rte_eth_dev_stop(P0));
     must(!rte_flow_info_get(P0, &info, &queue_info, NULL));
     must(info.max_nb_queues >= 1 && queue_info.max_size >= QUEUE_SIZE);
+    must(info.max_nb_conn_tracks == attr.nb_conn_tracks);
+    must(rte_flow_configure(P0, &too_much, 1, queues, NULL) < 0);
     must(!rte_flow_configure(P0, &attr, 1, queues, NULL));
     must(!rte_eth_dev_start(P0));
 
@@ -352,6 +613,10 @@ main(void)
     tcase_add_test(tcase, test_bounds);
     tcase_add_test(tcase, test_mlx5);
     tcase_add_test(tcase, test_mlx5_ports);
+    tcase_add_test(tcase, test_conntrack);
+    tcase_add_test(tcase, test_async_indirect);
+    tcase_add_test(tcase, test_mlx5_conntrack);
+    tcase_add_test(tcase, test_mlx5_verdict);
     suite_add_tcase(suite, tcase);
     return unit_test_run(suite);
 }

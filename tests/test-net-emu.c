@@ -560,6 +560,28 @@ START_TEST(test_indirect)
 END_TEST
 
 /* What is refused, with the exact cause. */
+/* Without ct-module=true. */
+START_TEST(test_no_conntrack)
+{
+    const struct rte_flow_indir_action_conf conf = { .transfer = 1 };
+    const struct rte_flow_action_conntrack profile = { .enable = 1 };
+    const struct rte_flow_action a = {
+        .type = RTE_FLOW_ACTION_TYPE_CONNTRACK, .conf = &profile
+    };
+    const struct rte_flow_item_conntrack valid = {
+        .flags = RTE_FLOW_CONNTRACK_PKT_STATE_VALID
+    };
+    struct rule r;
+
+    ck_assert_ptr_null(rte_flow_action_handle_create(P0, &conf, &a, NULL));
+    ck_assert_int_eq(rte_errno, ENOTSUP);
+    rule_init(&r, 1);
+    item(&r, RTE_FLOW_ITEM_TYPE_CONNTRACK, &valid, NULL);
+    rule_to(&r, VF0);
+    rule_refused(&r, RTE_FLOW_ERROR_TYPE_ITEM, &r.items[0], "module");
+}
+END_TEST
+
 START_TEST(test_refused)
 {
     const struct rte_flow_action_set_ipv4 ip = { .ipv4_addr = 1 };
@@ -752,6 +774,7 @@ main(void)
     tcase_add_test(tcase, test_groups);
     tcase_add_test(tcase, test_software);
     tcase_add_test(tcase, test_indirect);
+    tcase_add_test(tcase, test_no_conntrack);
     tcase_add_test(tcase, test_refused);
     tcase_add_test(tcase, test_faults);
     tcase_add_test(tcase, test_carrier);

@@ -266,6 +266,7 @@ model_action(struct model_packet *p, const struct nic_action *a,
         return true;
     case NIC_ACTION_JUMP:
     case NIC_ACTION_DEC_TTL:
+    case NIC_ACTION_WINDOW:
     case NIC_ACTION_EGRESS:
     default:
         OVS_NOT_REACHED();

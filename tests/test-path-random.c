@@ -1210,6 +1210,7 @@ nic_execute(struct dp_packet *packet, const struct nic_template *template,
             break;
         case NIC_ACTION_JUMP:
         case NIC_ACTION_DEC_TTL:
+        case NIC_ACTION_WINDOW:
             OVS_NOT_REACHED();
         case NIC_ACTION_CT:
             if (!nic_ct(packet, a, state)) {
