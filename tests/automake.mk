@@ -358,9 +358,9 @@ failover-report: tests/system-testsuite $(autotest_programs)
 check-tc: all tests/tc-testsuite tests/tc-driver \
 		tests/tc-filters tests/atconfig tests/atlocal
 	$(top_srcdir)/utilities/guest --writable=tests --console=tests/tc-console \
-		--timeout=1800 \
+		--timeout=1800 --cpus=2 \
 		$(SHELL) $(abs_top_srcdir)/tests/tc-guest.sh \
-		$(abs_top_builddir)/tests '$(autotest_path)' $(TESTSUITEFLAGS)
+		$(abs_top_builddir)/tests '$(autotest_path)' -j2 $(TESTSUITEFLAGS)
 
 # Programs that use the emulated NIC as a device of DPDK; and as root the suite
 # for the driver for DPDK ports, with that device.  One test of it at a time, as
