@@ -371,9 +371,20 @@ failover-report: tests/system-testsuite $(autotest_programs)
 check-tc: all tests/tc-testsuite tests/tc-driver \
 		tests/tc-filters tests/atconfig tests/atlocal
 	$(top_srcdir)/utilities/guest --writable=tests --console=tests/tc-console \
-		--timeout=1800 \
+		--timeout=1800 --cpus=2 \
 		$(SHELL) $(abs_top_srcdir)/tests/tc-guest.sh \
-		$(abs_top_builddir)/tests '$(autotest_path)' $(TESTSUITEFLAGS)
+		$(abs_top_builddir)/tests '$(autotest_path)' -j2 $(TESTSUITEFLAGS)
+
+# What connections cost in software and carried by the kernel's tc: as root
+# with this machine's kernel, or in the guest.
+BENCHFLAGS =
+bench_tc = env PATH='$(autotest_path)'":$$PATH" \
+	$(abs_top_srcdir)/utilities/tc-bench \
+	--schema=$(ovs_srcdir)/vswitchd/vswitch.ovsschema $(BENCHFLAGS)
+bench-tc: all
+	$(bench_tc)
+bench-tc-guest: all
+	$(top_srcdir)/utilities/guest --timeout=1800 $(bench_tc)
 
 # Programs that use the emulated NIC as a device of DPDK; and as root the suite
 # for the driver for DPDK ports, with that device.  One test of it at a time, as
@@ -411,4 +422,4 @@ clean-local:
 		tests/failover-report.d tests/ovs-suites.dir mutants
 .PHONY: check-autotest check-dpdk check-dpdk-suite check-dpdk-unit check-long \
 	check-mutants check-ovs check-ovs-system check-system check-tc check-unit \
-	failover-report mutants
+	bench-tc bench-tc-guest failover-report mutants

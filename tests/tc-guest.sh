@@ -24,6 +24,9 @@ cp "$builddir"/atconfig $dir
 sed 's/^OVS_CTL_TIMEOUT=.*/OVS_CTL_TIMEOUT=150/' "$builddir"/atlocal \
     > $dir/atlocal
 cd $dir || exit
+# Looking takes as long as elsewhere a test.
+HANDOFF_POLL_SECONDS=0.5
+export HANDOFF_POLL_SECONDS
 sh "$builddir"/tc-testsuite -C $dir AUTOTEST_PATH="$bin:$path" "$@"
 status=$?
 # Sockets and pipes cannot be copied.

@@ -6,4 +6,5 @@ EXTRA_DIST += \
 	utilities/demo-report.py \
 	utilities/guest \
 	utilities/quickstart \
+	utilities/tc-bench \
 	utilities/tc-testbed
