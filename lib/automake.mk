@@ -61,6 +61,7 @@ lib_libnic_la_SOURCES = \
 	lib/nic-tc-private.h \
 	lib/nic-tc.c \
 	lib/nic-tc.h \
+	lib/nic-wake.c \
 	lib/nic.c \
 	lib/nic.h \
 	lib/tc-socket.c \
