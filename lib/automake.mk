@@ -71,6 +71,7 @@ if WITH_DPDK
 lib_libnic_la_SOURCES += \
 	lib/nic-rte-flow-carrier.c \
 	lib/nic-rte-flow-egress.c \
+	lib/nic-rte-flow-leftover.c \
 	lib/nic-rte-flow-port.c \
 	lib/nic-rte-flow-private.h \
 	lib/nic-rte-flow-rule.c \
