@@ -19,6 +19,7 @@ UNIT_TESTS = \
 	tests/test-nic-emu \
 	tests/test-nic-rule \
 	tests/test-nic-tc-prio \
+	tests/test-offload-nic \
 	tests/test-path \
 	tests/test-path-random \
 	tests/test-tc-socket \
