@@ -333,6 +333,10 @@ rte_nic_port_del(struct nic *nic_, nic_port_id id)
     ovs_mutex_lock(&nic->rule_mutex);
     port = rte_port_find(nic, id);
     if (port) {
+        if (rte_flag_is_set(&port->changed)) {
+            /* After a reset it may offer something else. */
+            rte_flow_probe_forget(port->offer.ethdev);
+        }
         ovs_mutex_lock(&nic->egress_mutex);
         stop_port(nic, port);
         ovs_mutex_unlock(&nic->egress_mutex);

@@ -231,22 +231,28 @@ START_TEST(test_no_egress_without_priorities)
 }
 END_TEST
 
+/* A port is restarted or reset, with other firmware, say. */
 START_TEST(test_offer_is_refreshed)
 {
-    begin();
-    fake.no_nat = true;
-    setup();
-    ck_assert(!get_caps().nat);
+    for (int reset = 0; reset < 2; reset++) {
+        begin();
+        fake.no_nat = true;
+        setup();
+        ck_assert(!get_caps().nat);
 
-    /* The port is restarted, with other firmware, say. */
-    nic_rte_flow_port_stopping(2, false);
-    fake.no_nat = false;
-    nic_rte_flow_port_started(2);
-    ck_assert(nic_rte_flow_class.port_changed(nic, ids[2]));
-    nic_rte_flow_class.port_del(nic, ids[2]);
-    add_port(2);
-    ck_assert(get_caps().nat);
-    end();
+        fake.no_nat = false;
+        if (reset) {
+            fake_event(2, RTE_ETH_EVENT_INTR_RESET);
+        } else {
+            nic_rte_flow_port_stopping(2, false);
+            nic_rte_flow_port_started(2);
+        }
+        ck_assert(nic_rte_flow_class.port_changed(nic, ids[2]));
+        nic_rte_flow_class.port_del(nic, ids[2]);
+        add_port(2);
+        ck_assert(get_caps().nat);
+        end();
+    }
 }
 END_TEST
 
