@@ -102,6 +102,13 @@ egress_view_set_ports(struct egress_view *view,
     view->dirty = true;
 }
 
+void
+egress_view_caps_changed(struct egress_view *view)
+{
+    view->nic->class->get_caps(view->nic, &view->caps);
+    view->dirty = true;
+}
+
 static nic_port_id
 nic_port(const struct egress_view *view, odp_port_t odp_port)
 {

@@ -63,6 +63,9 @@ void egress_view_destroy(struct egress_view *);
 void egress_view_set_ports(struct egress_view *,
                            const struct egress_nic_port ports[], size_t n);
 
+/* What the NIC can do may have changed. */
+void egress_view_caps_changed(struct egress_view *);
+
 void egress_view_ref(struct egress_view *, uint32_t id);
 void egress_view_unref(struct egress_view *, uint32_t id);
 

@@ -120,6 +120,15 @@ engine_set_mode(struct engine *engine, struct offload_nic *onic)
     }
 }
 
+/* What 'onic' can do may have changed. */
+static void
+read_caps(struct engine *engine, struct offload_nic *onic)
+{
+    onic->nic->class->get_caps(onic->nic, &onic->caps);
+    egress_view_caps_changed(onic->egress);
+    engine_set_mode(engine, onic);
+}
+
 static void
 fill_op(const struct nic_obj *obj, struct nic_op *op, void *engine OVS_UNUSED)
 {
@@ -229,8 +238,7 @@ engine_nic_changed(struct engine *engine, struct nic *nic,
 
     engine->now_ms = now_ms;
     if (onic) {
-        nic->class->get_caps(nic, &onic->caps);
-        engine_set_mode(engine, onic);
+        read_caps(engine, onic);
         module_rules_forget_failed(engine);
         tracked_conns_withdraw_excess(engine, onic);
         engine_reconsider_unoffloaded(engine);
@@ -311,6 +319,7 @@ engine_set_port(struct engine *engine, uint32_t dp, odp_port_t odp_port,
     port->onic = onic;
     port->id = id;
     port->ct_offload = ct_offload;
+    read_caps(engine, onic);
     set_egress_ports(engine, onic);
     if (old && old != onic) {
         set_egress_ports(engine, old);

@@ -8,6 +8,7 @@
 #include "engine.h"
 #include "latch.h"
 #include "lib/egress.h"
+#include "lib/nic.h"
 #include "openvswitch/poll-loop.h"
 #include "ovs-atomic.h"
 #include "ovs-rcu.h"
@@ -41,7 +42,7 @@ engine_thread_main(void *thread_)
 
     for (;;) {
         long long int now_ms = time_msec();
-        uint64_t egress_seqno;
+        uint64_t egress_seqno, nic_seqno;
         long long int wake_ms;
         bool settled, exit;
 
@@ -52,6 +53,7 @@ engine_thread_main(void *thread_)
 
         latch_poll(&thread->wakeup);
         egress_seqno = seq_read(egress_seq());
+        nic_seqno = seq_read(nic_seq());
         engine_lock(engine);
         wake_ms = engine_step(engine, now_ms);
         settled = engine_is_settled(engine);
@@ -64,6 +66,7 @@ engine_thread_main(void *thread_)
         if (wake_ms > now_ms && engine_may_sleep(engine)) {
             latch_wait(&thread->wakeup);
             seq_wait(egress_seq(), egress_seqno);
+            seq_wait(nic_seq(), nic_seqno);
             poll_timer_wait_until(wake_ms);
             poll_block();
         } else {

@@ -121,11 +121,15 @@ set_state(struct offload_nic *onic, struct nic_obj *obj,
     if (obj->state == NIC_OBJ_PRESENT) {
         leave_list(&obj->present_node);
         onic->n_present--;
+    } else if (obj->state == NIC_OBJ_ADDING) {
+        onic->n_adding--;
     }
     obj->state = state;
     if (state == NIC_OBJ_PRESENT) {
         ovs_list_push_back(&onic->present, &obj->present_node);
         onic->n_present++;
+    } else if (state == NIC_OBJ_ADDING) {
+        onic->n_adding++;
     } else if (state == NIC_OBJ_ABSENT) {
         obj->handle = 0;
         memset(obj->seen, 0, sizeof obj->seen);
@@ -295,7 +299,7 @@ offload_nic_submit(struct offload_nic *onic, long long int now_ms)
             struct nic_obj *obj;
 
             if (ovs_list_is_empty(list)
-                || (add && onic->n_pending >= OFFLOAD_NIC_MAX_PENDING)) {
+                || (add && onic->n_adding >= OFFLOAD_NIC_MAX_PENDING)) {
                 break;
             }
             obj = CONTAINER_OF(ovs_list_pop_front(list), struct nic_obj,
@@ -452,7 +456,7 @@ offload_nic_wake_ms(const struct offload_nic *onic, long long int now_ms)
     wake_ms = MIN(wake_ms, MAX(egress_view_wake_ms(onic->egress), now_ms));
     if (!ovs_list_is_empty(&onic->dels)
         || (!ovs_list_is_empty(&onic->adds)
-            && onic->n_pending < OFFLOAD_NIC_MAX_PENDING)) {
+            && onic->n_adding < OFFLOAD_NIC_MAX_PENDING)) {
         return now_ms;
     }
     if (onic->n_present) {

@@ -19,8 +19,9 @@
  *                     completion with final counts
  *
  * If what is wanted changes while an operation is under way, its completion is
- * waited for.  Removals are submitted before additions and are never refused;
- * additions wait while OFFLOAD_NIC_MAX_PENDING operations are under way.
+ * waited for.  Removals are submitted before additions and are never refused,
+ * and those under way may wait for their last counts for long; additions wait
+ * while OFFLOAD_NIC_MAX_PENDING additions are under way.
  *
  * Counters are read in the background: every object once in each
  * offload_nic_stats_period(), a part of them at each run.
@@ -113,6 +114,7 @@ struct offload_nic {
     struct ovs_list pending;        /* Objects that are ADDING or DELETING. */
     size_t n_present;
     size_t n_pending;
+    size_t n_adding;                /* Of these, those that are ADDING. */
     size_t n_conns;                 /* The engine's: connections that occupy a
                                      * place here, */
     struct ovs_list room_waiters;   /* those for which there was none, */

@@ -45,20 +45,20 @@ hooked_dev_start(uint16_t port_id)
 static int
 hooked_dev_stop(uint16_t port_id)
 {
-    nic_rte_flow_port_stopping(port_id);
+    nic_rte_flow_port_stopping(port_id, false);
     return rte_eth_dev_stop(port_id);
 }
 
 static int
 hooked_dev_reset(uint16_t port_id)
 {
-    nic_rte_flow_port_stopping(port_id);
+    nic_rte_flow_port_stopping(port_id, true);
     return rte_eth_dev_reset(port_id);
 }
 
 static int
 hooked_dev_close(uint16_t port_id)
 {
-    nic_rte_flow_port_stopping(port_id);
+    nic_rte_flow_port_stopping(port_id, true);
     return rte_eth_dev_close(port_id);
 }

@@ -65,6 +65,7 @@ lib_libnic_la_SOURCES = \
 	lib/nic-tc-private.h \
 	lib/nic-tc.c \
 	lib/nic-tc.h \
+	lib/nic-wake.c \
 	lib/nic.c \
 	lib/nic.h \
 	lib/tc-socket.c \
@@ -74,6 +75,7 @@ if WITH_DPDK
 lib_libnic_la_SOURCES += \
 	lib/nic-rte-flow-carrier.c \
 	lib/nic-rte-flow-egress.c \
+	lib/nic-rte-flow-leftover.c \
 	lib/nic-rte-flow-port.c \
 	lib/nic-rte-flow-private.h \
 	lib/nic-rte-flow-rule.c \

@@ -15,6 +15,8 @@ VLOG_DEFINE_THIS_MODULE(nic_rte_flow_egress);
 
 const char rte_no_egress[] = "there is no such egress object";
 
+static const char egress_rule[] = "rule of an egress object";
+
 struct rte_egress *
 rte_egress_find(const struct nic_rte *nic, nic_handle handle)
 {
@@ -38,7 +40,8 @@ any_port(const struct nic_rte *nic)
 
     /* Uplinks stay; machines come and go. */
     HMAP_FOR_EACH (port, node, &nic->ports) {
-        if (port->running && (!best || port->role == NIC_PORT_UPLINK)) {
+        if (port->running && port->offer.egress
+            && (!best || port->role == NIC_PORT_UPLINK)) {
             best = port;
         }
     }
@@ -86,61 +89,49 @@ install(const struct nic_rte *nic, struct rte_egress *egress,
         return ENODEV;
     }
     egress->ethdev = via->offer.proxy;
-    egress->priority = via->offer.egress_priority ? 1 : 0;
+    egress->priority = 1;
     return make_flow(egress, egress->ethdev, egress->priority,
                      rte_port_find(nic, egress->port), &egress->flow,
                      reasonp);
 }
 
-/* Replaces the flow rule of 'egress', so that packets find one all the while,
- * if the driver has priorities.  On error nothing changes. */
+/* Replaces the flow rule of 'egress', so that packets find one all the while.
+ * On error nothing changes. */
 static int
 replace(struct nic_rte *nic, struct rte_egress *egress,
         const struct rte_port *port, const char **reasonp)
+    OVS_REQUIRES(nic->egress_mutex)
 {
     uint32_t priority = 1 - egress->priority;
     struct rte_flow *old = egress->flow;
     struct rte_flow *flow;
+    const char *ignored;
     int error;
 
-    if (nic->offer.egress_priority) {
-        const char *ignored;
-
-        error = make_flow(egress, egress->ethdev, priority, port, &flow,
-                          reasonp);
-        if (error) {
-            return error;
-        }
-        error = rte_nic_destroy_flow(egress->ethdev, old, reasonp);
-        if (error) {
-            /* The one that matches first is what packets see. */
-            rte_nic_destroy_flow(egress->ethdev, flow, &ignored);
-            return error;
-        }
-        egress->priority = priority;
-        egress->flow = flow;
-        return 0;
+    if (!rte_leftovers_retry_group(nic, egress->group)) {
+        *reasonp = "a rule that was replaced before cannot be removed";
+        return EIO;
     }
-
-    error = rte_nic_destroy_flow(egress->ethdev, old, reasonp);
+    error = make_flow(egress, egress->ethdev, priority, port, &flow, reasonp);
     if (error) {
         return error;
     }
-    egress->flow = NULL;
-    error = make_flow(egress, egress->ethdev, egress->priority, port, &flow,
-                      reasonp);
-    if (error) {
-        const char *why;
-
-        if (make_flow(egress, egress->ethdev, egress->priority,
-                      rte_port_find(nic, egress->port), &flow, &why)) {
-            VLOG_WARN("%s: egress %"PRIu64" leads nowhere, its packets go to "
-                      "software (%s)", nic->up.name, egress->handle, why);
-            return error;
+    error = rte_nic_destroy_flow(egress->ethdev, old, reasonp);
+    if (error && priority) {
+        /* Packets still see the old one. */
+        if (rte_nic_destroy_flow(egress->ethdev, flow, &ignored)) {
+            rte_leftover_add(nic, egress_rule, egress->ethdev, egress->group,
+                             flow, NULL);
         }
+        return error;
+    } else if (error) {
+        /* Packets see the new one already. */
+        rte_leftover_add(nic, egress_rule, egress->ethdev, egress->group,
+                         old, NULL);
     }
+    egress->priority = priority;
     egress->flow = flow;
-    return error;
+    return 0;
 }
 
 int
@@ -179,6 +170,7 @@ rte_egress_set(struct nic_rte *nic, nic_handle handle, nic_port_id id,
 
 static bool
 group_is_taken(const struct nic_rte *nic, uint32_t group)
+    OVS_REQUIRES(nic->egress_mutex)
 {
     const struct rte_egress *egress;
 
@@ -187,7 +179,7 @@ group_is_taken(const struct nic_rte *nic, uint32_t group)
             return true;
         }
     }
-    return false;
+    return rte_leftovers_in_group(nic, group);
 }
 
 void
@@ -200,11 +192,8 @@ rte_egress_add(struct nic_rte *nic, nic_port_id id, nic_handle handle,
         completion->error = ENODEV;
         completion->reason = rte_gone_port;
         return;
-    } else if (!nic->offer.egress) {
-        completion->error = EOPNOTSUPP;
-        completion->reason = "the NIC has no egress objects";
-        return;
-    } else if (hmap_count(&nic->egresses) >= RTE_FLOW_N_EGRESS_GROUPS) {
+    } else if (hmap_count(&nic->egresses) + ovs_list_size(&nic->leftovers)
+               >= RTE_FLOW_N_EGRESS_GROUPS) {
         completion->error = ENOSPC;
         return;
     }
@@ -244,17 +233,40 @@ rte_egress_del(struct nic_rte *nic, nic_handle handle,
     }
 }
 
+/* Removes the flow rule of 'egress', or leaves it over. */
+static void
+give_up_flow(struct nic_rte *nic, struct rte_egress *egress)
+    OVS_REQUIRES(nic->egress_mutex)
+{
+    const char *why;
+
+    if (egress->flow
+        && rte_nic_destroy_flow(egress->ethdev, egress->flow, &why)) {
+        rte_leftover_add(nic, egress_rule, egress->ethdev, egress->group,
+                         egress->flow, NULL);
+    }
+    egress->flow = NULL;
+}
+
 void
-rte_egresses_move(struct nic_rte *nic, uint16_t ethdev)
+rte_egresses_take_down(struct nic_rte *nic, uint16_t ethdev)
+{
+    struct rte_egress *egress;
+
+    HMAP_FOR_EACH (egress, node, &nic->egresses) {
+        if (egress->ethdev == ethdev) {
+            give_up_flow(nic, egress);
+        }
+    }
+}
+
+void
+rte_egresses_install(struct nic_rte *nic)
 {
     struct rte_egress *egress;
     const char *why;
 
     HMAP_FOR_EACH (egress, node, &nic->egresses) {
-        if (egress->flow && egress->ethdev == ethdev) {
-            rte_nic_destroy_flow(ethdev, egress->flow, &why);
-            egress->flow = NULL;
-        }
         if (!egress->flow) {
             install(nic, egress, &why);
         }
@@ -270,10 +282,12 @@ rte_egresses_close(struct nic_rte *nic, nic_port_id id)
     HMAP_FOR_EACH (egress, node, &nic->egresses) {
         if (egress->port == id) {
             if (egress->flow && replace(nic, egress, NULL, &why)) {
+                /* Whoever makes it lead elsewhere tries again. */
                 VLOG_WARN("%s: cannot stop egress %"PRIu64" (%s)",
                           nic->up.name, egress->handle, why);
+            } else {
+                egress->port = NIC_PORT_NONE;
             }
-            egress->port = NIC_PORT_NONE;
         }
     }
 }
@@ -282,12 +296,9 @@ void
 rte_egresses_clear(struct nic_rte *nic)
 {
     struct rte_egress *egress;
-    const char *why;
 
     HMAP_FOR_EACH_POP (egress, node, &nic->egresses) {
-        if (egress->flow) {
-            rte_nic_destroy_flow(egress->ethdev, egress->flow, &why);
-        }
+        give_up_flow(nic, egress);
         free(egress);
     }
 }

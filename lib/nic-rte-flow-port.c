@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "hash.h"
+#include "if-notifier.h"
 #include "lib/netdev-dpdk.h"
 #include "netdev-provider.h"
 #include "netdev.h"
@@ -19,9 +20,6 @@
 VLOG_DEFINE_THIS_MODULE(nic_rte_flow_port);
 
 const char rte_gone_port[] = "the port is gone, or about to be started";
-
-/* No DPDK port has this number. */
-#define NO_ETHDEV UINT16_MAX
 
 /* All NICs, for what happens to DPDK ports. */
 static struct ovs_mutex all_mutex = OVS_MUTEX_INITIALIZER;
@@ -108,21 +106,24 @@ rte_port_find_running(const struct nic_rte *nic, nic_port_id id)
     struct rte_port *port = rte_port_find(nic, id);
 
     return (port && port->running && !rte_flag_is_set(&port->changed)
-            && !rte_flag_is_set(&port->gone) ? port : NULL);
+            ? port : NULL);
 }
 
-/* Called by a thread of DPDK's. */
+/* The device of 'port' was reset, or removed.  The other ports do not mind,
+ * unless it is the one through which rules are made.  Called by a thread of
+ * DPDK's. */
 static int
-port_event(uint16_t ethdev OVS_UNUSED, enum rte_eth_event_type event,
+port_event(uint16_t ethdev, enum rte_eth_event_type event OVS_UNUSED,
            void *port_, void *param OVS_UNUSED)
 {
     struct rte_port *port = port_;
 
-    if (event == RTE_ETH_EVENT_INTR_RMV) {
-        atomic_store_relaxed(&port->gone, true);
-    }
     atomic_store_relaxed(&port->changed, true);
-    atomic_store_relaxed(port->reset, true);
+    if (port->offer.proxy == ethdev) {
+        atomic_store_relaxed(&port->nic->reset, true);
+        nic_wake();
+    }
+    if_notifier_manual_report();
     return 0;
 }
 
@@ -155,32 +156,65 @@ unregister_events(struct rte_port *port)
     }
 }
 
-/* Makes the rule that leads packets of 'port' to the group with rules.  A
- * driver that does not take it after all has them where packets enter. */
-static void
-make_jump(struct nic_rte *nic, struct rte_port *port)
+int
+rte_port_make_jump(struct nic_rte *nic, struct rte_port *port,
+                   const char **reasonp)
 {
     struct rte_flow_attr attr = {
         .group = RTE_FLOW_GROUP_ENTRY,
         .transfer = 1,
     };
-    struct rte_flow_error error = { .type = RTE_FLOW_ERROR_TYPE_NONE };
+    struct rte_flow_error e = { .type = RTE_FLOW_ERROR_TYPE_NONE };
     struct rte_codec c;
+    int error;
 
-    if (!port->offer.groups) {
-        return;
+    if (!port->offer.groups || port->jump) {
+        return 0;
     }
+    ovs_mutex_lock(&nic->egress_mutex);
+    rte_leftovers_retry_group(nic, RTE_FLOW_GROUP_ENTRY);
+    ovs_mutex_unlock(&nic->egress_mutex);
+
     rte_codec_begin(&c);
     rte_codec_put_port(&c, port->offer.ethdev);
     rte_codec_put_jump(&c, RTE_FLOW_GROUP_RULES);
     rte_codec_end(&c);
     port->jump = rte_flow_create(port->offer.proxy, &attr, c.items, c.actions,
-                                 &error);
-    if (!port->jump) {
-        VLOG_WARN("%s: %s: no group for rules (%s)", nic->up.name, port->name,
-                  error.message ? error.message : rte_strerror(rte_errno));
-        port->offer.groups = false;
+                                 &e);
+    if (port->jump) {
+        return 0;
     }
+    error = rte_flow_explain(rte_errno ? rte_errno : EIO, &e, reasonp);
+    if (error == EOPNOTSUPP) {
+        /* Rules are where packets enter then. */
+        VLOG_WARN("%s: %s: no group for rules (%s)", nic->up.name, port->name,
+                  *reasonp);
+        port->offer.groups = false;
+        port->offer.egress = false;
+        error = 0;
+    }
+    return error;
+}
+
+/* Makes 'nic' offer what some port of it offers: of a rule, the port that it
+ * is for is asked as well. */
+static void
+update_offer(struct nic_rte *nic)
+    OVS_REQUIRES(nic->rule_mutex, nic->egress_mutex)
+{
+    struct rte_flow_offer offer = { .egress = false };
+    const struct rte_port *port;
+
+    HMAP_FOR_EACH (port, node, &nic->ports) {
+        offer.egress |= port->offer.egress;
+        offer.ipv6 |= port->offer.ipv6;
+        offer.nat |= port->offer.nat;
+        offer.vlan |= port->offer.vlan;
+        offer.ttl |= port->offer.ttl;
+    }
+    ovs_mutex_lock(&nic->mutex);
+    nic->offer = offer;
+    ovs_mutex_unlock(&nic->mutex);
 }
 
 int
@@ -192,6 +226,7 @@ rte_nic_port_add(struct nic *nic_, const char *name,
     struct rte_flow_offer offer;
     struct rte_port *port;
     struct netdev *netdev;
+    const char *why;
     uint16_t ethdev;
 
     netdev = find_netdev(name, &ethdev);
@@ -216,18 +251,23 @@ rte_nic_port_add(struct nic *nic_, const char *name,
     port->offer = offer;
     port->role = role;
     port->running = true;
-    port->reset = &nic->reset;
+    port->nic = nic;
+    ovs_list_init(&port->in_rules);
+    ovs_list_init(&port->out_rules);
     atomic_init(&port->changed, false);
-    atomic_init(&port->gone, false);
-    make_jump(nic, port);
     register_events(port);
     rte_carrier_add(port);
 
     ovs_mutex_lock(&nic->rule_mutex);
+    if (rte_port_make_jump(nic, port, &why)) {
+        VLOG_WARN("%s: %s: no way to the group for rules, trying again with "
+                  "the first rule (%s)", nic->up.name, name, why);
+    }
     ovs_mutex_lock(&nic->egress_mutex);
     port->id = ++nic->last_port;
     hmap_insert(&nic->ports, &port->node, hash_int(port->id, 0));
-    rte_egresses_move(nic, NO_ETHDEV);
+    update_offer(nic);
+    rte_egresses_install(nic);
     ovs_mutex_unlock(&nic->egress_mutex);
     ovs_mutex_unlock(&nic->rule_mutex);
     *idp = port->id;
@@ -251,19 +291,37 @@ stop_port(struct nic_rte *nic OVS_UNUSED, struct rte_port *port)
     atomic_store_relaxed(&port->changed, true);
 }
 
+void
+rte_ports_lost(struct nic_rte *nic)
+{
+    struct rte_port *port;
+
+    ovs_mutex_lock(&nic->egress_mutex);
+    HMAP_FOR_EACH (port, node, &nic->ports) {
+        stop_port(nic, port);
+    }
+    ovs_mutex_unlock(&nic->egress_mutex);
+    if_notifier_manual_report();
+}
+
 /* Takes down what rules there are about 'port', which stop_port() stopped.
- * These may be many, so that 'egress_mutex' must not be held. */
+ * These may be many, so that 'egress_mutex' must not be held.  For 'ethdev'
+ * see rte_rules_take_down(). */
 static void
 take_down(struct nic_rte *nic, struct rte_port *port, uint16_t ethdev)
     OVS_REQUIRES(nic->rule_mutex) OVS_EXCLUDED(nic->egress_mutex)
 {
-    struct rte_flow_error error;
+    const char *why;
 
-    rte_rules_take_down(nic, port->id, ethdev);
-    if (port->jump) {
-        rte_flow_destroy(port->offer.proxy, port->jump, &error);
-        port->jump = NULL;
+    rte_rules_take_down(nic, port, ethdev);
+    if (port->jump
+        && rte_nic_destroy_flow(port->offer.proxy, port->jump, &why)) {
+        ovs_mutex_lock(&nic->egress_mutex);
+        rte_leftover_add(nic, "jump", port->offer.proxy,
+                         RTE_FLOW_GROUP_ENTRY, port->jump, NULL);
+        ovs_mutex_unlock(&nic->egress_mutex);
     }
+    port->jump = NULL;
 }
 
 void
@@ -275,13 +333,21 @@ rte_nic_port_del(struct nic *nic_, nic_port_id id)
     ovs_mutex_lock(&nic->rule_mutex);
     port = rte_port_find(nic, id);
     if (port) {
+        if (rte_flag_is_set(&port->changed)) {
+            /* After a reset it may offer something else. */
+            rte_flow_probe_forget(port->offer.ethdev);
+        }
         ovs_mutex_lock(&nic->egress_mutex);
         stop_port(nic, port);
         ovs_mutex_unlock(&nic->egress_mutex);
-        take_down(nic, port, NO_ETHDEV);
+        take_down(nic, port, RTE_NIC_NO_ETHDEV);
+        rte_rules_leave(nic, port);
         ovs_mutex_lock(&nic->egress_mutex);
         rte_egresses_close(nic, id);
         hmap_remove(&nic->ports, &port->node);
+        if (!hmap_is_empty(&nic->ports)) {
+            update_offer(nic);
+        }
         ovs_mutex_unlock(&nic->egress_mutex);
     }
     ovs_mutex_unlock(&nic->rule_mutex);
@@ -303,7 +369,7 @@ needs(const struct rte_port *port, uint16_t ethdev)
 }
 
 void
-nic_rte_flow_port_stopping(uint16_t ethdev)
+nic_rte_flow_port_stopping(uint16_t ethdev, bool closing)
 {
     struct nic_rte *nic;
 
@@ -325,15 +391,16 @@ nic_rte_flow_port_stopping(uint16_t ethdev)
                 take_down(nic, port, ethdev);
             }
         }
-
-        /* Those that could not be taken down with a port that is gone. */
-        rte_rules_take_down(nic, NIC_PORT_ANY, ethdev);
+        rte_rules_end(nic, ethdev);
         ovs_mutex_lock(&nic->egress_mutex);
-        rte_egresses_move(nic, ethdev);
+        rte_egresses_take_down(nic, ethdev);
+        rte_leftovers_end(nic, ethdev, closing);
+        rte_egresses_install(nic);
         ovs_mutex_unlock(&nic->egress_mutex);
         ovs_mutex_unlock(&nic->rule_mutex);
     }
     ovs_mutex_unlock(&all_mutex);
+    rte_leftovers_end_bequeathed(ethdev, closing);
 }
 
 void

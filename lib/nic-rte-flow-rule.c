@@ -4,6 +4,7 @@
 #include "nic-rte-flow-private.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <rte_errno.h>
 
 #include "hash.h"
@@ -147,7 +148,7 @@ rte_rule_count(struct nic_rte *nic, nic_handle handle,
     *counter = rule->counter;
 }
 
-/* Adding and removing. */
+/* Removing. */
 
 int
 rte_nic_destroy_flow(uint16_t ethdev, struct rte_flow *flow,
@@ -158,12 +159,65 @@ rte_nic_destroy_flow(uint16_t ethdev, struct rte_flow *flow,
     int error = rte_flow_explain(retval < 0 ? -retval : retval, &e, reasonp);
 
     /* It exists, so it is not the case that it will never work. */
-    return error == EOPNOTSUPP || error == ENOENT ? EIO : error;
+    return error == ENOENT ? 0 : error == EOPNOTSUPP ? EIO : error;
 }
 
-/* Removes the flow rule of 'rule', which stays, with its final count. */
+int
+rte_nic_destroy_indirect(uint16_t ethdev,
+                         struct rte_flow_action_handle *handle,
+                         const char **reasonp)
+{
+    struct rte_flow_error e = { .type = RTE_FLOW_ERROR_TYPE_NONE };
+    int retval = rte_flow_action_handle_destroy(ethdev, handle, &e);
+    int error = rte_flow_explain(retval < 0 ? -retval : retval, &e, reasonp);
+
+    return error == ENOENT ? 0 : error == EOPNOTSUPP ? EIO : error;
+}
+
+static void
+leave_list(struct ovs_list *node)
+{
+    if (!ovs_list_is_empty(node)) {
+        ovs_list_remove(node);
+        ovs_list_init(node);
+    }
+}
+
+static void
+release_egress(struct nic_rte *nic, struct rte_rule *rule)
+    OVS_EXCLUDED(nic->egress_mutex)
+{
+    if (rule->egress) {
+        struct rte_egress *egress;
+
+        ovs_mutex_lock(&nic->egress_mutex);
+        egress = rte_egress_find(nic, rule->egress);
+        ovs_assert(egress && egress->n_rules);
+        egress->n_rules--;
+        ovs_mutex_unlock(&nic->egress_mutex);
+        rule->egress = 0;
+    }
+}
+
+/* The flow rule of 'rule' is gone, or nobody's any more.  Its counter may
+ * remain. */
+static void
+forget_flow(struct nic_rte *nic, struct rte_rule *rule)
+    OVS_REQUIRES(nic->rule_mutex) OVS_EXCLUDED(nic->egress_mutex)
+{
+    rule->flow = NULL;
+    leave_list(&rule->in_node);
+    leave_list(&rule->out_node);
+    release_egress(nic, rule);
+    if (rule->indirect) {
+        ovs_list_push_back(&nic->counters, &rule->counter_node);
+    }
+}
+
+/* Removes the flow rule of 'rule'.  On error nothing changes. */
 static int
-take_down(struct nic_rte *nic, struct rte_rule *rule, const char **reasonp)
+remove_flow(struct nic_rte *nic, struct rte_rule *rule, const char **reasonp)
+    OVS_REQUIRES(nic->rule_mutex) OVS_EXCLUDED(nic->egress_mutex)
 {
     int error;
 
@@ -174,18 +228,47 @@ take_down(struct nic_rte *nic, struct rte_rule *rule, const char **reasonp)
         read_counter(nic, rule);
     }
     error = rte_nic_destroy_flow(rule->ethdev, rule->flow, reasonp);
-    if (error) {
-        return error;
+    if (!error) {
+        forget_flow(nic, rule);
     }
-    rule->flow = NULL;
-    if (rule->indirect) {
-        struct rte_flow_error ignored;
+    return error;
+}
 
-        read_counter(nic, rule);
-        rte_flow_action_handle_destroy(rule->ethdev, rule->indirect, &ignored);
-        rule->indirect = NULL;
+/* Removes the flow rule of 'rule', or leaves it over. */
+static void
+give_up_flow(struct nic_rte *nic, struct rte_rule *rule)
+    OVS_REQUIRES(nic->rule_mutex) OVS_EXCLUDED(nic->egress_mutex)
+{
+    const char *why;
+
+    if (remove_flow(nic, rule, &why)) {
+        ovs_mutex_lock(&nic->egress_mutex);
+        rte_leftover_add(nic, "rule", rule->ethdev, rule->group, rule->flow,
+                         NULL);
+        ovs_mutex_unlock(&nic->egress_mutex);
+        forget_flow(nic, rule);
     }
-    return 0;
+}
+
+/* Reads the last count of 'rule', which has no flow rule, and removes its
+ * counter. */
+static void
+end_counter(struct nic_rte *nic, struct rte_rule *rule)
+    OVS_REQUIRES(nic->rule_mutex) OVS_EXCLUDED(nic->egress_mutex)
+{
+    const char *why;
+
+    if (!rule->indirect) {
+        return;
+    }
+    read_counter(nic, rule);
+    if (rte_nic_destroy_indirect(rule->ethdev, rule->indirect, &why)) {
+        ovs_mutex_lock(&nic->egress_mutex);
+        rte_leftover_add(nic, "counter", rule->ethdev, 0, NULL,
+                         rule->indirect);
+        ovs_mutex_unlock(&nic->egress_mutex);
+    }
+    rule->indirect = NULL;
 }
 
 static void
@@ -195,32 +278,205 @@ free_rule(struct rte_rule *rule)
     free(rule);
 }
 
-/* Finds out what the ports and the egress object of 'rule' are in DPDK. */
+/* Removes 'rule', of which nothing is in the NIC. */
+static void
+complete_del(struct nic_rte *nic, struct rte_rule *rule,
+             struct nic_completion *completion)
+    OVS_REQUIRES(nic->rule_mutex)
+{
+    completion->final[0] = rule->counter;
+    hmap_remove(&nic->rules, &rule->node);
+    free_rule(rule);
+}
+
+bool
+rte_rule_del(struct nic_rte *nic, const struct nic_op *op,
+             struct nic_completion *completion, long long int now_ms)
+{
+    struct rte_rule *rule = find_rule(nic, op->handle);
+
+    if (!rule) {
+        completion->error = ENOENT;
+        return true;
+    }
+    completion->error = remove_flow(nic, rule, &completion->reason);
+    if (completion->error) {
+        return true;
+    } else if (rule->indirect) {
+        rule->due_ms = now_ms + RTE_NIC_DRIVER_STALE_MS;
+        rule->cookie = op->cookie;
+        ovs_list_remove(&rule->counter_node);
+        ovs_list_push_back(&nic->draining, &rule->counter_node);
+        return false;
+    }
+    complete_del(nic, rule, completion);
+    return true;
+}
+
+/* Returns the rule whose count is the last one next, or null. */
+static struct rte_rule *
+first_draining(const struct nic_rte *nic)
+    OVS_REQUIRES(nic->rule_mutex)
+{
+    return (ovs_list_is_empty(&nic->draining) ? NULL
+            : CONTAINER_OF(ovs_list_front(&nic->draining), struct rte_rule,
+                           counter_node));
+}
+
+size_t
+rte_rules_drain(struct nic_rte *nic, struct nic_completion completions[],
+                size_t max, long long int now_ms)
+{
+    struct rte_rule *rule;
+    size_t n = 0;
+
+    while (n < max && (rule = first_draining(nic))
+           && now_ms >= rule->due_ms) {
+        struct nic_completion *c = &completions[n++];
+
+        *c = (struct nic_completion) {
+            .type = NIC_OP_RULE_DEL,
+            .cookie = rule->cookie,
+        };
+        end_counter(nic, rule);
+        ovs_list_remove(&rule->counter_node);
+        complete_del(nic, rule, c);
+    }
+    return n;
+}
+
+long long int
+rte_rules_drain_ms(const struct nic_rte *nic)
+{
+    const struct rte_rule *rule = first_draining(nic);
+
+    return rule ? rule->due_ms : LLONG_MAX;
+}
+
+/* Takes down 'rule', whose port goes, or because 'ethdev' is about to stop. */
+static void
+take_down(struct nic_rte *nic, struct rte_rule *rule, uint16_t ethdev)
+    OVS_REQUIRES(nic->rule_mutex) OVS_EXCLUDED(nic->egress_mutex)
+{
+    const char *why;
+
+    if (rule->ethdev == ethdev) {
+        give_up_flow(nic, rule);
+    } else {
+        /* On error it stays until it is deleted. */
+        remove_flow(nic, rule, &why);
+    }
+}
+
+void
+rte_rules_take_down(struct nic_rte *nic, struct rte_port *port,
+                    uint16_t ethdev)
+{
+    struct rte_rule *rule;
+
+    LIST_FOR_EACH_SAFE (rule, in_node, &port->in_rules) {
+        take_down(nic, rule, ethdev);
+    }
+    LIST_FOR_EACH_SAFE (rule, out_node, &port->out_rules) {
+        take_down(nic, rule, ethdev);
+    }
+}
+
+/* Reads the last counts of the rules in 'list' that were made through
+ * 'ethdev'. */
+static void
+end_counters(struct nic_rte *nic, struct ovs_list *list, uint16_t ethdev)
+    OVS_REQUIRES(nic->rule_mutex) OVS_EXCLUDED(nic->egress_mutex)
+{
+    struct rte_rule *rule;
+
+    LIST_FOR_EACH_SAFE (rule, counter_node, list) {
+        if (rule->ethdev == ethdev) {
+            end_counter(nic, rule);
+            if (list == &nic->counters) {
+                leave_list(&rule->counter_node);
+            }
+        }
+    }
+}
+
+void
+rte_rules_end(struct nic_rte *nic, uint16_t ethdev)
+{
+    struct rte_rule *rule;
+
+    LIST_FOR_EACH_SAFE (rule, in_node, &nic->portless) {
+        if (rule->ethdev == ethdev) {
+            give_up_flow(nic, rule);
+        }
+    }
+
+    /* A driver may refuse to change the configuration of a port with indirect
+     * actions, so they cannot wait. */
+    end_counters(nic, &nic->counters, ethdev);
+    end_counters(nic, &nic->draining, ethdev);
+}
+
+void
+rte_rules_leave(struct nic_rte *nic, struct rte_port *port)
+{
+    struct rte_rule *rule;
+
+    ovs_list_push_back_all(&nic->portless, &port->in_rules);
+    LIST_FOR_EACH_SAFE (rule, out_node, &port->out_rules) {
+        leave_list(&rule->out_node);
+    }
+}
+
+void
+rte_rules_clear(struct nic_rte *nic)
+{
+    struct rte_rule *rule;
+
+    HMAP_FOR_EACH_POP (rule, node, &nic->rules) {
+        if (rule->flow) {
+            give_up_flow(nic, rule);
+        }
+        end_counter(nic, rule);
+        leave_list(&rule->counter_node);
+        free_rule(rule);
+    }
+}
+
+/* Adding. */
+
+/* Finds out what the ports and the egress object of 'rule' are in DPDK, and
+ * stores the port that it sends to in '*outp', or null. */
 static int
 find_place(struct nic_rte *nic, struct rte_rule *rule,
            const struct rte_port *port, struct rte_codec_place *place,
-           const char **reasonp)
+           struct rte_port **outp, const char **reasonp)
     OVS_EXCLUDED(nic->egress_mutex)
 {
     const struct nic_action *last = last_action(rule->template);
     int error = 0;
 
+    *outp = NULL;
     *place = (struct rte_codec_place) {
         .style = port->offer.style,
         .in_ethdev = port->offer.ethdev,
     };
     if (last->type == NIC_ACTION_OUTPUT) {
-        const struct rte_port *out = rte_port_find(nic, last->port);
+        struct rte_port *out = rte_port_find(nic, last->port);
 
         if (!out) {
             *reasonp = rte_gone_port;
             return ENODEV;
         }
-        rule->out_port = out->id;
         place->out_ethdev = out->offer.ethdev;
+        *outp = out;
     } else if (last->type == NIC_ACTION_EGRESS) {
         struct rte_egress *egress;
 
+        if (!port->offer.egress) {
+            *reasonp = "the port has no egress objects";
+            return EOPNOTSUPP;
+        }
         ovs_mutex_lock(&nic->egress_mutex);
         egress = rte_egress_find(nic, last->egress);
         if (egress) {
@@ -236,25 +492,12 @@ find_place(struct nic_rte *nic, struct rte_rule *rule,
     return error;
 }
 
-static void
-release_egress(struct nic_rte *nic, const struct rte_rule *rule)
-    OVS_EXCLUDED(nic->egress_mutex)
-{
-    if (rule->egress) {
-        struct rte_egress *egress;
-
-        ovs_mutex_lock(&nic->egress_mutex);
-        egress = rte_egress_find(nic, rule->egress);
-        ovs_assert(egress && egress->n_rules);
-        egress->n_rules--;
-        ovs_mutex_unlock(&nic->egress_mutex);
-    }
-}
-
 /* Makes the flow rule of 'rule'. */
 static int
-install(struct rte_rule *rule, const struct rte_port *port,
-        struct rte_codec_place *place, const char **reasonp)
+install(struct nic_rte *nic, struct rte_rule *rule,
+        const struct rte_port *port, struct rte_codec_place *place,
+        const char **reasonp)
+    OVS_REQUIRES(nic->rule_mutex) OVS_EXCLUDED(nic->egress_mutex)
 {
     struct rte_flow_error error = { .type = RTE_FLOW_ERROR_TYPE_NONE };
     struct rte_flow_attr attr = rule_attr(&port->offer);
@@ -266,6 +509,7 @@ install(struct rte_rule *rule, const struct rte_port *port,
         rule->indirect = make_indirect_counter(rule->ethdev);
         place->counter = rule->indirect;
     }
+    rule->group = attr.group;
     why = rte_codec_encode(&c, rule->template, &rule->values, place);
     if (why) {
         *reasonp = why;
@@ -277,11 +521,39 @@ install(struct rte_rule *rule, const struct rte_port *port,
              : rte_flow_explain(rte_errno ? rte_errno : EIO, &error,
                                 reasonp));
     }
-    if (e && rule->indirect) {
-        rte_flow_action_handle_destroy(rule->ethdev, rule->indirect, &error);
-        rule->indirect = NULL;
+    if (e) {
+        end_counter(nic, rule);
     }
     return e;
+}
+
+/* Makes 'rule', for packets that enter by 'port'. */
+static int
+add_rule(struct nic_rte *nic, struct rte_rule *rule, struct rte_port *port,
+         const char **reasonp)
+    OVS_REQUIRES(nic->rule_mutex) OVS_EXCLUDED(nic->egress_mutex)
+{
+    struct rte_codec_place place;
+    struct rte_port *out;
+    int error;
+
+    error = rte_port_make_jump(nic, port, reasonp);
+    if (!error) {
+        error = find_place(nic, rule, port, &place, &out, reasonp);
+    }
+    if (error) {
+        return error;
+    }
+    error = install(nic, rule, port, &place, reasonp);
+    if (error) {
+        release_egress(nic, rule);
+        return error;
+    }
+    ovs_list_push_back(&port->in_rules, &rule->in_node);
+    if (out) {
+        ovs_list_push_back(&out->out_rules, &rule->out_node);
+    }
+    return 0;
 }
 
 void
@@ -289,9 +561,7 @@ rte_rule_add(struct nic_rte *nic, const struct nic_op *op,
              struct nic_completion *completion)
 {
     const struct nic_template *template = op->rule.template;
-    const struct rte_port *port = rte_port_find_running(nic,
-                                                        template->in_port);
-    struct rte_codec_place place;
+    struct rte_port *port = rte_port_find_running(nic, template->in_port);
     struct rte_rule *rule;
 
     if (!port) {
@@ -302,16 +572,11 @@ rte_rule_add(struct nic_rte *nic, const struct nic_op *op,
     rule = xzalloc(sizeof *rule);
     rule->template = nic_template_ref(template);
     rule->values = op->rule.values;
-    rule->in_port = template->in_port;
     rule->ethdev = port->offer.proxy;
-    completion->error = find_place(nic, rule, port, &place,
-                                   &completion->reason);
-    if (!completion->error) {
-        completion->error = install(rule, port, &place, &completion->reason);
-        if (completion->error) {
-            release_egress(nic, rule);
-        }
-    }
+    ovs_list_init(&rule->in_node);
+    ovs_list_init(&rule->out_node);
+    ovs_list_init(&rule->counter_node);
+    completion->error = add_rule(nic, rule, port, &completion->reason);
     if (completion->error) {
         free_rule(rule);
         return;
@@ -319,53 +584,4 @@ rte_rule_add(struct nic_rte *nic, const struct nic_op *op,
     rule->handle = ++nic->last_handle;
     hmap_insert(&nic->rules, &rule->node, hash_uint64(rule->handle));
     completion->handle = rule->handle;
-}
-
-void
-rte_rule_del(struct nic_rte *nic, nic_handle handle,
-             struct nic_completion *completion)
-{
-    struct rte_rule *rule = find_rule(nic, handle);
-
-    if (!rule) {
-        completion->error = ENOENT;
-        return;
-    }
-    completion->error = take_down(nic, rule, &completion->reason);
-    if (!completion->error) {
-        completion->final[0] = rule->counter;
-        hmap_remove(&nic->rules, &rule->node);
-        release_egress(nic, rule);
-        free_rule(rule);
-    }
-}
-
-void
-rte_rules_take_down(struct nic_rte *nic, nic_port_id id, uint16_t ethdev)
-{
-    struct rte_rule *rule;
-    const char *why;
-
-    HMAP_FOR_EACH (rule, node, &nic->rules) {
-        if (rule->ethdev == ethdev || rule->in_port == id
-            || rule->out_port == id) {
-            if (take_down(nic, rule, &why) && rule->ethdev == ethdev) {
-                /* Gone it is, whatever the driver says. */
-                rule->flow = NULL;
-                rule->indirect = NULL;
-            }
-        }
-    }
-}
-
-void
-rte_rules_clear(struct nic_rte *nic)
-{
-    struct rte_rule *rule;
-    const char *why;
-
-    HMAP_FOR_EACH_POP (rule, node, &nic->rules) {
-        take_down(nic, rule, &why);
-        free_rule(rule);
-    }
 }

@@ -33,7 +33,8 @@ nic_rte_flow_find_device(const char *name OVS_UNUSED,
 }
 
 void
-nic_rte_flow_port_stopping(uint16_t ethdev OVS_UNUSED)
+nic_rte_flow_port_stopping(uint16_t ethdev OVS_UNUSED,
+                           bool closing OVS_UNUSED)
 {
 }
 

@@ -38,15 +38,27 @@ nic_rte_open(const char *name, const struct smap *config, struct nic **nicp,
     nic->up.class = &nic_rte_flow_class;
     nic->up.name = xstrdup(name);
     nic->domain = domain;
-    nic->offer = offer;
     atomic_init(&nic->reset, false);
     ovs_mutex_init(&nic->rule_mutex);
     ovs_mutex_init(&nic->egress_mutex);
     ovs_mutex_init(&nic->mutex);
+    ovs_mutex_lock(&nic->rule_mutex);
     hmap_init(&nic->rules);
-    hmap_init(&nic->egresses);
+    ovs_list_init(&nic->portless);
+    ovs_list_init(&nic->counters);
+    ovs_list_init(&nic->draining);
     hmap_init(&nic->ports);
+    ovs_mutex_lock(&nic->egress_mutex);
+    ovs_mutex_lock(&nic->mutex);
     ovs_list_init(&nic->queue);
+    nic->drain_ms = LLONG_MAX;
+    nic->offer = offer;
+    ovs_mutex_unlock(&nic->mutex);
+    hmap_init(&nic->egresses);
+    ovs_list_init(&nic->leftovers);
+    rte_leftovers_inherit(nic);
+    ovs_mutex_unlock(&nic->egress_mutex);
+    ovs_mutex_unlock(&nic->rule_mutex);
     rte_nic_list_add(nic);
     *nicp = &nic->up;
     return 0;
@@ -94,6 +106,9 @@ nic_rte_close(struct nic *nic_)
     rte_nic_list_remove(nic);
     ovs_mutex_lock(&nic->rule_mutex);
     clear_objects(nic);
+    ovs_mutex_lock(&nic->egress_mutex);
+    rte_leftovers_bequeath(nic);
+    ovs_mutex_unlock(&nic->egress_mutex);
     ovs_mutex_unlock(&nic->rule_mutex);
     ovs_mutex_lock(&nic->mutex);
     clear_queue(nic);
@@ -122,8 +137,9 @@ nic_rte_reconfigure(struct nic *nic OVS_UNUSED,
 static void
 nic_rte_get_caps(const struct nic *nic_, struct nic_caps *caps)
 {
-    const struct nic_rte *nic = nic_rte_cast(nic_);
+    struct nic_rte *nic = nic_rte_cast(nic_);
 
+    ovs_mutex_lock(&nic->mutex);
     *caps = (struct nic_caps) {
         .egress_object = nic->offer.egress,
         .cross_uplink = true,
@@ -134,6 +150,7 @@ nic_rte_get_caps(const struct nic *nic_, struct nic_caps *caps)
         .max_rules = UINT32_MAX,
         .stale_ms = RTE_NIC_DRIVER_STALE_MS + RTE_NIC_COUNTER_MS,
     };
+    ovs_mutex_unlock(&nic->mutex);
 }
 
 static void
@@ -189,9 +206,10 @@ nic_rte_submit(struct nic *nic_, const struct nic_op ops[], size_t n,
     ovs_mutex_unlock(&nic->mutex);
 }
 
-static void
+/* Executes 'op'.  Returns false if its completion comes later. */
+static bool
 execute(struct nic_rte *nic, const struct nic_op *op,
-        struct nic_completion *c)
+        struct nic_completion *c, long long int now_ms)
     OVS_REQUIRES(nic->rule_mutex) OVS_EXCLUDED(nic->egress_mutex)
 {
     *c = (struct nic_completion) { .type = op->type, .cookie = op->cookie };
@@ -200,8 +218,7 @@ execute(struct nic_rte *nic, const struct nic_op *op,
         rte_rule_add(nic, op, c);
         break;
     case NIC_OP_RULE_DEL:
-        rte_rule_del(nic, op->handle, c);
-        break;
+        return rte_rule_del(nic, op, c, now_ms);
     case NIC_OP_EGRESS_ADD:
         ovs_mutex_lock(&nic->egress_mutex);
         rte_egress_add(nic, op->egress_port, ++nic->last_handle, c);
@@ -225,6 +242,7 @@ execute(struct nic_rte *nic, const struct nic_op *op,
     default:
         OVS_NOT_REACHED();
     }
+    return true;
 }
 
 /* Brings statistics up to date after 'n' completions. */
@@ -247,18 +265,49 @@ account(struct nic_rte *nic, const struct nic_completion completions[],
             nic->n_ops++;
         }
     }
+    nic->n_pending -= n;
+    nic->drain_ms = rte_rules_drain_ms(nic);
     nic->n_rules = hmap_count(&nic->rules);
     nic->n_egresses = n_egresses;
     ovs_mutex_unlock(&nic->mutex);
 }
 
+/* Tries again, if it is time, to remove what could not be removed. */
+static void
+retry_leftovers(struct nic_rte *nic, long long int now_ms)
+    OVS_REQUIRES(nic->rule_mutex) OVS_EXCLUDED(nic->egress_mutex)
+{
+    if (now_ms >= nic->retry_ms) {
+        ovs_mutex_lock(&nic->egress_mutex);
+        rte_leftovers_retry(nic, RTE_NIC_OPS_PER_POLL);
+        ovs_mutex_unlock(&nic->egress_mutex);
+        nic->retry_ms = now_ms + RTE_NIC_RETRY_MS;
+    }
+}
+
+/* The device lost what it had. */
+static void
+lose_everything(struct nic_rte *nic)
+{
+    VLOG_WARN("%s: the device was reset", nic->up.name);
+    ovs_mutex_lock(&nic->rule_mutex);
+    rte_ports_lost(nic);
+    clear_objects(nic);
+    ovs_mutex_lock(&nic->mutex);
+    clear_queue(nic);
+    ovs_mutex_unlock(&nic->mutex);
+    account(nic, NULL, 0);
+    ovs_mutex_unlock(&nic->rule_mutex);
+}
+
 static size_t
 nic_rte_poll(struct nic *nic_, struct nic_completion completions[],
-             size_t max, long long int now_ms OVS_UNUSED)
+             size_t max, long long int now_ms)
 {
     struct nic_rte *nic = nic_rte_cast(nic_);
     struct ovs_list todo = OVS_LIST_INITIALIZER(&todo);
     struct rte_op *op;
+    bool leftovers;
     size_t n = 0;
 
     if (!max) {
@@ -266,14 +315,7 @@ nic_rte_poll(struct nic *nic_, struct nic_completion completions[],
     }
     if (rte_flag_is_set(&nic->reset)) {
         atomic_store_relaxed(&nic->reset, false);
-        VLOG_WARN("%s: the device was reset", nic->up.name);
-        ovs_mutex_lock(&nic->rule_mutex);
-        clear_objects(nic);
-        account(nic, NULL, 0);
-        ovs_mutex_unlock(&nic->rule_mutex);
-        ovs_mutex_lock(&nic->mutex);
-        clear_queue(nic);
-        ovs_mutex_unlock(&nic->mutex);
+        lose_everything(nic);
         completions[0] = (struct nic_completion) { .type = NIC_OP_RESET };
         return 1;
     }
@@ -284,19 +326,22 @@ nic_rte_poll(struct nic *nic_, struct nic_completion completions[],
         ovs_list_push_back(&todo, ovs_list_pop_front(&nic->queue));
         n++;
     }
-    nic->n_pending -= n;
+    leftovers = nic->n_leftovers > 0;
     ovs_mutex_unlock(&nic->mutex);
 
-    if (n) {
-        n = 0;
-        ovs_mutex_lock(&nic->rule_mutex);
-        LIST_FOR_EACH_POP (op, node, &todo) {
-            execute(nic, &op->op, &completions[n++]);
-            op_free(op);
-        }
-        account(nic, completions, n);
-        ovs_mutex_unlock(&nic->rule_mutex);
+    ovs_mutex_lock(&nic->rule_mutex);
+    n = 0;
+    LIST_FOR_EACH_POP (op, node, &todo) {
+        n += execute(nic, &op->op, &completions[n], now_ms);
+        op_free(op);
     }
+    n += rte_rules_drain(nic, completions + n,
+                         MIN(max - n, RTE_NIC_OPS_PER_POLL), now_ms);
+    account(nic, completions, n);
+    if (leftovers) {
+        retry_leftovers(nic, now_ms);
+    }
+    ovs_mutex_unlock(&nic->rule_mutex);
     return n;
 }
 
@@ -304,12 +349,16 @@ static long long int
 nic_rte_wake_ms(const struct nic *nic_, long long int now_ms)
 {
     struct nic_rte *nic = nic_rte_cast(nic_);
-    bool busy;
+    long long int wake_ms;
 
     ovs_mutex_lock(&nic->mutex);
-    busy = !ovs_list_is_empty(&nic->queue);
+    wake_ms = (!ovs_list_is_empty(&nic->queue) || rte_flag_is_set(&nic->reset)
+               ? now_ms : nic->drain_ms);
+    if (nic->n_leftovers) {
+        wake_ms = MIN(wake_ms, nic->retry_ms);
+    }
     ovs_mutex_unlock(&nic->mutex);
-    return busy || rte_flag_is_set(&nic->reset) ? now_ms : LLONG_MAX;
+    return MAX(wake_ms, now_ms);
 }
 
 static int
@@ -351,6 +400,7 @@ nic_rte_dump(struct nic *nic_,
 {
     struct nic_rte *nic = nic_rte_cast(nic_);
     struct ds ds = DS_EMPTY_INITIALIZER;
+    const struct rte_leftover *leftover;
     const struct rte_egress *egress;
     const struct rte_rule *rule;
 
@@ -373,6 +423,15 @@ nic_rte_dump(struct nic *nic_,
                       egress->priority,
                       !egress->flow ? "removed" : port ? port->name : "drop");
         cb("egress", egress->handle, ds_cstr(&ds), &counter, aux);
+    }
+    LIST_FOR_EACH (leftover, node, &nic->leftovers) {
+        struct nic_counter counter = { .packets = 0 };
+
+        ds_clear(&ds);
+        ds_put_format(&ds, "ethdev=%"PRIu16",group=%"PRIu32" a %s that could "
+                      "not be removed yet", leftover->ethdev,
+                      leftover->group, leftover->what);
+        cb("leftover", 0, ds_cstr(&ds), &counter, aux);
     }
     ovs_mutex_unlock(&nic->egress_mutex);
     ovs_mutex_unlock(&nic->rule_mutex);

@@ -20,20 +20,33 @@
  * this one.  An egress object is a group with one rule, for packets of all
  * ports, which an item has to say: left out, some drivers think of the port
  * that the rule is made through.  To move it, a rule of another priority is
- * added before the old one is removed, so that packets always find one; a
- * driver without priorities has a gap, in which packets are missed.
+ * added before the old one is removed, so that packets always find one: those
+ * that come here may be changed already, and must not be missed.  Ports
+ * without priorities have no egress objects.
  *
- * What a port offers is asked from its driver once (rte-flow-probe.h), each
- * template once, and the driver's words are the reasons that people see.
+ * What a port offers is asked from its driver after each start
+ * (rte-flow-probe.h), each template once, and the driver's words are the
+ * reasons that people see.  The NIC's capabilities are what some port offers.
  *
  * Counters
  * --------
  *
  * Where the driver has counters that outlive their rules (indirect actions),
- * the final count is read after the rule is gone, and as exact as the driver
- * is.  Elsewhere it is read just before, and packets that hit in between, some
- * microseconds, are carried but not counted.  mlx5 answers from what it read
- * from the NIC within the last second: the final count lacks what hit since.
+ * the final count is read after the rule is gone, and after the time within
+ * which drivers read their NICs' counters: a deletion completes that much
+ * later, and holds up nothing else.  A port that stops cannot wait: then the
+ * final count is what the driver knows at that time.
+ *
+ * Elsewhere the final count is read just before the rule goes, and packets
+ * that hit in between, some microseconds, are carried but not counted.
+ *
+ * What drivers do not remove
+ * --------------------------
+ *
+ * The deletion of a rule or an egress object fails if the driver does not
+ * remove it, and the caller tries again (nic.h).  What belongs to no object
+ * any more becomes a leftover: shown by dump(), and tried again until it is
+ * gone, by the next NIC of the domain if this one is closed.
  *
  * What the driver's lock means
  * ----------------------------
@@ -48,9 +61,13 @@
  * ---------------
  *
  * Open vSwitch stops and starts DPDK ports, e.g. to change their queues.
- * Drivers lose their rules then.  So nic_rte_flow_port_stopping() takes them
- * down before, counters read, and the port is "changed" (see 'port_changed' in
- * nic.h), so that it is removed from the NIC and added anew.
+ * Drivers want the application to remove its rules and indirect actions
+ * before.  So nic_rte_flow_port_stopping() takes them down, counters read, and the port
+ * is "changed" (see 'port_changed' in nic.h), so that it is removed from the
+ * NIC and added anew.
+ *
+ * A port that was reset or removed, as its driver says, is "changed", too.  If
+ * it is the one through which rules are made, the NIC lost everything.
  *
  * Rules of an earlier life of this program went with its DPDK ports.
  *
@@ -85,8 +102,9 @@ struct nic_rte_flow_device {
 const char *nic_rte_flow_find_device(const char *name,
                                      struct nic_rte_flow_device *device);
 
-/* DPDK port 'ethdev' is about to be stopped or closed; it was started. */
-void nic_rte_flow_port_stopping(uint16_t ethdev);
+/* DPDK port 'ethdev' is about to be stopped or, if 'closing', to be closed or
+ * reset. */
+void nic_rte_flow_port_stopping(uint16_t ethdev, bool closing);
 void nic_rte_flow_port_started(uint16_t ethdev);
 
 /* Carrier of the ports of all NICs, as a source for carrier.h.  The sequence

@@ -92,6 +92,7 @@
 struct ds;
 struct json;
 struct nic_class;
+struct seq;
 
 typedef uint64_t nic_handle;
 
@@ -310,7 +311,8 @@ struct nic_class {
                    size_t max, long long int now_ms);
 
     /* Returns the time at which poll() should be called next, LLONG_MAX if
-     * nothing is pending. */
+     * nothing is pending.  When that comes to be earlier by something else
+     * than submit(), nic_seq() changes. */
     long long int (*wake_ms)(const struct nic *, long long int now_ms);
 
     /* Makes egress 'handle' lead to 'port', NIC_PORT_NONE for nowhere, and
@@ -347,5 +349,13 @@ struct nic_class {
                                           void *aux),
                  void *aux);
 };
+
+/* Changes when poll() has something that wake_ms() did not tell of, e.g. a
+ * NIC_OP_RESET, in any NIC.  Whoever waits until poll() should be called waits
+ * for this, too.  Any thread. */
+struct seq *nic_seq(void);
+
+/* For implementations: makes nic_seq() change.  Any thread. */
+void nic_wake(void);
 
 #endif /* nic.h */

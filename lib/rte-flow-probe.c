@@ -108,6 +108,7 @@ make_template(enum trial trial)
     size_t n = 0;
 
     match_init_catchall(&match);
+    match_set_dl_src(&match, eth_addr_broadcast);
     match_set_dl_type(&match, dl_type);
     match_set_dl_tci(&match, 0);
     match_set_nw_proto(&match, IPPROTO_TCP);
@@ -169,8 +170,10 @@ create(const struct rte_flow_offer *offer, uint32_t group,
     return 0;
 }
 
-/* Asks whether 'trial' can be a rule.  With 'really', tries it as well: it
- * matches only packets from and to 0.0.0.0. */
+/* Asks whether 'trial' can be a rule.  With 'really', tries it as well, where
+ * no packet hits it: in a group that none comes to or, without groups, for
+ * packets from and to 0.0.0.0 whose source is the broadcast address, which is
+ * none that a frame may have. */
 static int
 try(const struct rte_flow_offer *offer, enum trial trial,
     enum rte_codec_style style, struct rte_flow_action_handle *counter,
@@ -192,7 +195,8 @@ try(const struct rte_flow_offer *offer, enum trial trial,
     ovs_assert(!*why);
     error = validate(offer, group, 0, &c, why);
     if (!error && really) {
-        error = create(offer, group, &c, why);
+        error = create(offer, offer->groups ? RTE_FLOW_GROUP_TRIAL : group,
+                       &c, why);
     }
     nic_template_unref(template);
     return error;
@@ -305,8 +309,8 @@ probe(uint16_t ethdev, struct rte_flow_offer *offer)
     offer->egress = (offer->groups
                      && can_jump(offer, RTE_FLOW_GROUP_RULES,
                                  RTE_FLOW_GROUP_EGRESS)
-                     && can_have_egress(offer, 0));
-    offer->egress_priority = offer->egress && can_have_egress(offer, 1);
+                     && can_have_egress(offer, 0)
+                     && can_have_egress(offer, 1));
     offer->indirect_count = can_share_counter(offer);
 }
 
@@ -320,12 +324,11 @@ rte_flow_probe(uint16_t ethdev, struct rte_flow_offer *offer)
 
         probe(ethdev, o);
         cache[ethdev].known = true;
-        VLOG_INFO("DPDK port %"PRIu16": %s%s%s%s%s%s%s%s%s%s", ethdev,
+        VLOG_INFO("DPDK port %"PRIu16": %s%s%s%s%s%s%s%s%s", ethdev,
                   o->refusal ? "" : "takes flow rules",
                   o->refusal ? o->refusal : "",
                   o->groups ? ", groups" : "",
                   o->egress ? ", egress objects" : "",
-                  o->egress_priority ? " replaced without a gap" : "",
                   o->indirect_count ? ", indirect counters" : "",
                   !o->refusal && o->style == RTE_CODEC_MODIFY_FIELD
                   ? ", MODIFY_FIELD" : "",

@@ -6,9 +6,10 @@
 /* What a DPDK port offers to flow rules
  * =====================================
  *
- * Asks a port's driver with rte_flow_validate(), once, makes one rule and
- * removes it again, and keeps the answers until rte_flow_probe_forget() (the
- * port was stopped or is gone).  Nothing is known of particular drivers.
+ * Asks a port's driver with rte_flow_validate(), once, makes one rule that no
+ * packet hits and removes it again, and keeps the answers until
+ * rte_flow_probe_forget() (the port was stopped or is gone).  Nothing is known
+ * of particular drivers.
  *
  * Thread-safety: everything here may be called by any thread.
  */
@@ -26,6 +27,9 @@
 #define RTE_FLOW_GROUP_EGRESS 2
 #define RTE_FLOW_N_EGRESS_GROUPS 4000
 
+/* No rule leads here. */
+#define RTE_FLOW_GROUP_TRIAL (RTE_FLOW_GROUP_EGRESS + RTE_FLOW_N_EGRESS_GROUPS)
+
 struct rte_flow_offer {
     uint16_t ethdev;
     uint16_t proxy;             /* Port through which rules are made. */
@@ -39,8 +43,10 @@ struct rte_flow_offer {
                                  * started. */
 
     bool groups;                /* RTE_FLOW_GROUP_RULES can be used. */
-    bool egress;                /* So can a group per egress object... */
-    bool egress_priority;       /* ...with two rules that overlap. */
+    bool egress;                /* So can a group per egress object, with two
+                                 * rules that overlap: without priorities there
+                                 * is no moving it but with a gap, in which
+                                 * packets that are changed already miss. */
     bool indirect_count;        /* Counters that outlive their rules. */
     enum rte_codec_style style;
     bool ipv6, nat, vlan, ttl;

@@ -20,6 +20,7 @@ UNIT_TESTS = \
 	tests/test-nic-emu \
 	tests/test-nic-rule \
 	tests/test-nic-tc-prio \
+	tests/test-offload-nic \
 	tests/test-path \
 	tests/test-path-random \
 	tests/test-tc-socket \
@@ -28,7 +29,7 @@ UNIT_TESTS = \
 	tests/test-vport-bond-watcher
 
 if WITH_DPDK
-UNIT_TESTS += tests/test-rte-flow-codec
+UNIT_TESTS += tests/test-nic-rte-flow tests/test-rte-flow-codec
 endif
 
 check_PROGRAMS += $(UNIT_TESTS)
@@ -47,6 +48,32 @@ check_PROGRAMS += tests/tc-driver tests/tc-filters
 # Traffic for tests of failover; uses nothing of the project or of OVS.
 check_PROGRAMS += tests/failover-stream
 tests_failover_stream_LDADD =
+
+# What tests/fake-rte-flow.c takes the place of.
+FAKE_RTE_FLOW_WRAPS = \
+	-Wl,--wrap=if_notifier_manual_report \
+	-Wl,--wrap=netdev_close \
+	-Wl,--wrap=netdev_dpdk_get_port_id \
+	-Wl,--wrap=netdev_from_name \
+	-Wl,--wrap=netdev_get_type \
+	-Wl,--wrap=rte_eth_dev_callback_register \
+	-Wl,--wrap=rte_eth_dev_callback_unregister \
+	-Wl,--wrap=rte_eth_dev_info_get \
+	-Wl,--wrap=rte_eth_link_get_nowait \
+	-Wl,--wrap=rte_flow_action_handle_create \
+	-Wl,--wrap=rte_flow_action_handle_destroy \
+	-Wl,--wrap=rte_flow_action_handle_query \
+	-Wl,--wrap=rte_flow_create \
+	-Wl,--wrap=rte_flow_destroy \
+	-Wl,--wrap=rte_flow_flush \
+	-Wl,--wrap=rte_flow_pick_transfer_proxy \
+	-Wl,--wrap=rte_flow_query \
+	-Wl,--wrap=rte_flow_validate
+tests_test_nic_rte_flow_SOURCES = \
+	tests/fake-rte-flow.c \
+	tests/fake-rte-flow.h \
+	tests/test-nic-rte-flow.c
+tests_test_nic_rte_flow_LDFLAGS = $(AM_LDFLAGS) $(FAKE_RTE_FLOW_WRAPS)
 
 # Programs that need the hooked conntrack as well.
 tests_test_ct_conn_SOURCES = \

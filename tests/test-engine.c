@@ -673,7 +673,7 @@ step(struct sim *sim, int ms)
 
         ovsrcu_quiesce();
         check_places(sim);
-        engine_assert(engine_find_nic(sim->engine, sim->nic)->n_pending
+        engine_assert(engine_find_nic(sim->engine, sim->nic)->n_adding
                       <= OFFLOAD_NIC_MAX_PENDING);
         if (!sim->engine->n_dirty) {
             engine_check_invariants(sim->engine,
