@@ -586,6 +586,31 @@ rule_exists(struct nic_tc *nic, const struct tc_rule *rule)
     return info.ours && info.cookie == rule->handle;
 }
 
+/* The kernel says EINVAL where the device of 'rule' has no clsact.  Makes one
+ * if somebody removed ours, and the rules with it.  Returns true if so. */
+static bool
+restore_qdisc(struct nic_tc *nic, const struct tc_rule *rule)
+    OVS_REQUIRES(nic->kernel_mutex) OVS_EXCLUDED(nic->mutex)
+{
+    int ifindex = rule->place.ifindex;
+    struct tc_port *port;
+    bool made;
+
+    if (tc_kernel_add_qdisc(nic->ctl_sock, ifindex, &made) || !made) {
+        return false;
+    }
+    ovs_mutex_lock(&nic->mutex);
+    port = tc_port_find(nic, rule->port);
+    if (port) {
+        port->made_qdisc = true;
+    }
+    ovs_mutex_unlock(&nic->mutex);
+    if (!port) {
+        tc_kernel_del_qdisc(nic->ctl_sock, ifindex);
+    }
+    return port != NULL;
+}
+
 static void
 finish_add(struct nic_tc *nic, struct tc_op *op)
     OVS_REQUIRES(nic->kernel_mutex) OVS_EXCLUDED(nic->mutex)
@@ -599,6 +624,10 @@ finish_add(struct nic_tc *nic, struct tc_op *op)
     }
     if (!exists) {
         c->error = tc_error(result, &c->reason);
+        if (result->error == EINVAL && restore_qdisc(nic, op->rule)) {
+            c->error = EIO;
+            c->reason = "the device had lost its clsact";
+        }
         explain_refusal(nic, op->rule->port, c);
     }
     ovs_mutex_lock(&nic->mutex);
@@ -622,7 +651,8 @@ finish_del(struct nic_tc *nic, struct tc_op *op)
     bool exists = result->error != 0 && result->error != ENOENT
                   && result->error != ENODEV;
 
-    if (result->error == EINPROGRESS) {
+    /* EINVAL: the device has no clsact any more, or something else. */
+    if (result->error == EINPROGRESS || result->error == EINVAL) {
         exists = rule_exists(nic, rule);
     }
     ovs_mutex_lock(&nic->mutex);

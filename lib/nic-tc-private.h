@@ -48,6 +48,8 @@ struct tc_port {
     char *name;
     char *dev;
     int ifindex;                    /* Of 'dev'. */
+    bool own;                       /* 'dev' is the port's own device, whose
+                                     * packets Open vSwitch reads. */
     bool made_qdisc;
     enum nic_port_role role;
 

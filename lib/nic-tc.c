@@ -370,7 +370,7 @@ nic_tc_get_stats(const struct nic *nic_, struct nic_stats *stats)
 enum flower_policy
 tc_port_policy(const struct nic_tc *nic, const struct tc_port *port)
 {
-    return strcmp(port->name, port->dev) ? nic->policy : FLOWER_SKIP_SW;
+    return port->own ? FLOWER_SKIP_SW : nic->policy;
 }
 
 /* Returns whether the device of port 'id' offloads, HW_TC_UNKNOWN if that is
@@ -457,6 +457,7 @@ nic_tc_port_add_on(struct nic *nic_, const char *name, const char *dev,
     port = xzalloc(sizeof *port);
     port->name = xstrdup(name);
     port->dev = xstrdup(dev);
+    port->own = !strcmp(name, dev) || if_nametoindex(name) == ifindex;
     port->ifindex = ifindex;
     port->made_qdisc = made_qdisc;
     port->role = role;

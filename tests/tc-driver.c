@@ -700,6 +700,61 @@ START_TEST(test_port_changed)
 }
 END_TEST
 
+/* 'offload-dev' may be another name of the port's own device. */
+START_TEST(test_altname)
+{
+    nic_port_id id;
+
+    setup();
+    ck_assert_int_eq(system("ip link add e0 type veth peer name e1"), 0);
+    ck_assert_int_eq(system("ip link property add dev e0 altname e0other"), 0);
+    ck_assert_int_eq(class->port_add_on(nic, "e0", "e0other", u32_to_odp(3),
+                                        NIC_PORT_VF, &id), 0);
+    ck_assert_ptr_nonnull(class->port_problem(nic, id));
+    class->port_del(nic, id);
+    ck_assert_int_eq(class->port_add_on(nic, "r3", "e0other", u32_to_odp(3),
+                                        NIC_PORT_VF, &id), 0);
+    ck_assert_ptr_null(class->port_problem(nic, id));
+    class->port_del(nic, id);
+    ck_assert_int_eq(system("ip link del e0"), 0);
+    teardown();
+}
+END_TEST
+
+/* Somebody removes the clsact, and with it the filters. */
+START_TEST(test_qdisc_removed)
+{
+    struct nic_completion done[1];
+    struct nic_template *t;
+    struct nic_op op;
+
+    setup();
+    t = udp_template(drop);
+    op = add_op(t, 1, 0);
+    run_ops(&op, 1, done);
+    ck_assert_int_eq(done[0].error, 0);
+    ck_assert_int_eq(system("tc qdisc del dev d0 clsact"), 0);
+    op = handle_op(NIC_OP_RULE_DEL, done[0].handle, 1);
+    run_ops(&op, 1, done);
+    ck_assert_int_eq(done[0].error, 0);
+
+    /* A fault, not a refusal: it works when it is tried again. */
+    op = add_op(t, 2, 2);
+    run_ops(&op, 1, done);
+    ck_assert_int_eq(done[0].error, EIO);
+    ck_assert_ptr_nonnull(strstr(done[0].reason, "lost its clsact"));
+    run_ops(&op, 1, done);
+    ck_assert_msg(!done[0].error, "%s", done[0].reason);
+    ck_assert_int_eq(count_lines(FILTERS_D0), 1);
+    op = handle_op(NIC_OP_RULE_DEL, done[0].handle, 3);
+    run_ops(&op, 1, done);
+    ck_assert_int_eq(done[0].error, 0);
+    nic_template_unref(t);
+    teardown();
+    ck_assert_int_eq(count_lines("tc qdisc show dev d0 | grep clsact"), 0);
+}
+END_TEST
+
 static void
 leave(int n)
 {
@@ -838,6 +893,8 @@ main(int argc, char *argv[])
     tcase_add_test(tc, test_port_del);
     tcase_add_test(tc, test_port_problem);
     tcase_add_test(tc, test_port_changed);
+    tcase_add_test(tc, test_altname);
+    tcase_add_test(tc, test_qdisc_removed);
     suite_add_tcase(suite, tc);
     return nic_test_main(argc, argv, suite);
 }
