@@ -260,6 +260,13 @@ rte_egresses_take_down(struct nic_rte *nic, uint16_t ethdev)
     }
 }
 
+int
+rte_egress_ready(struct nic_rte *nic, struct rte_egress *egress,
+                 const char **reasonp)
+{
+    return egress->flow ? 0 : install(nic, egress, reasonp);
+}
+
 void
 rte_egresses_install(struct nic_rte *nic)
 {
@@ -267,8 +274,10 @@ rte_egresses_install(struct nic_rte *nic)
     const char *why;
 
     HMAP_FOR_EACH (egress, node, &nic->egresses) {
-        if (!egress->flow) {
-            install(nic, egress, &why);
+        if (rte_egress_ready(nic, egress, &why) && why != rte_gone_port) {
+            VLOG_WARN("%s: egress %"PRIu64" has no rule, trying again when a "
+                      "rule leads to it (%s)", nic->up.name, egress->handle,
+                      why);
         }
     }
 }

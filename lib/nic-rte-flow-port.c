@@ -156,6 +156,27 @@ unregister_events(struct rte_port *port)
     }
 }
 
+/* Makes 'nic' offer what some port of it offers: of a rule, the port that it
+ * is for is asked as well. */
+static void
+update_offer(struct nic_rte *nic)
+    OVS_REQUIRES(nic->rule_mutex, nic->egress_mutex)
+{
+    struct rte_flow_offer offer = { .egress = false };
+    const struct rte_port *port;
+
+    HMAP_FOR_EACH (port, node, &nic->ports) {
+        offer.egress |= port->offer.egress;
+        offer.ipv6 |= port->offer.ipv6;
+        offer.nat |= port->offer.nat;
+        offer.vlan |= port->offer.vlan;
+        offer.ttl |= port->offer.ttl;
+    }
+    ovs_mutex_lock(&nic->mutex);
+    nic->offer = offer;
+    ovs_mutex_unlock(&nic->mutex);
+}
+
 int
 rte_port_make_jump(struct nic_rte *nic, struct rte_port *port,
                    const char **reasonp)
@@ -189,32 +210,14 @@ rte_port_make_jump(struct nic_rte *nic, struct rte_port *port,
         /* Rules are where packets enter then. */
         VLOG_WARN("%s: %s: no group for rules (%s)", nic->up.name, port->name,
                   *reasonp);
+        ovs_mutex_lock(&nic->egress_mutex);
         port->offer.groups = false;
         port->offer.egress = false;
+        update_offer(nic);
+        ovs_mutex_unlock(&nic->egress_mutex);
         error = 0;
     }
     return error;
-}
-
-/* Makes 'nic' offer what some port of it offers: of a rule, the port that it
- * is for is asked as well. */
-static void
-update_offer(struct nic_rte *nic)
-    OVS_REQUIRES(nic->rule_mutex, nic->egress_mutex)
-{
-    struct rte_flow_offer offer = { .egress = false };
-    const struct rte_port *port;
-
-    HMAP_FOR_EACH (port, node, &nic->ports) {
-        offer.egress |= port->offer.egress;
-        offer.ipv6 |= port->offer.ipv6;
-        offer.nat |= port->offer.nat;
-        offer.vlan |= port->offer.vlan;
-        offer.ttl |= port->offer.ttl;
-    }
-    ovs_mutex_lock(&nic->mutex);
-    nic->offer = offer;
-    ovs_mutex_unlock(&nic->mutex);
 }
 
 int

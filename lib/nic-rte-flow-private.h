@@ -41,7 +41,8 @@
 
 struct netdev;
 
-/* poll() executes at most this many operations at a time. */
+/* poll() executes and completes at most this many operations at a time: half
+ * of them new ones, half deletions whose last counts were waited for. */
 #define RTE_NIC_OPS_PER_POLL 32
 
 /* A rule's counter is not read again sooner than this. */
@@ -292,6 +293,13 @@ void rte_egresses_take_down(struct nic_rte *, uint16_t ethdev)
 /* Makes the flow rules that are missing, if a port is running through which
  * that is possible. */
 void rte_egresses_install(struct nic_rte *) OVS_REQUIRES(nic->egress_mutex);
+
+/* Makes the flow rule of 'egress' if it is missing: packets that a rule has
+ * changed must not meet a group without any.  Returns 0, or a positive errno
+ * value and stores text that says why in '*reasonp'. */
+int rte_egress_ready(struct nic_rte *, struct rte_egress *egress,
+                     const char **reasonp)
+    OVS_REQUIRES(nic->egress_mutex);
 
 /* Makes those that lead to port 'id' drop packets. */
 void rte_egresses_close(struct nic_rte *, nic_port_id id)

@@ -480,6 +480,11 @@ find_place(struct nic_rte *nic, struct rte_rule *rule,
         ovs_mutex_lock(&nic->egress_mutex);
         egress = rte_egress_find(nic, last->egress);
         if (egress) {
+            error = rte_egress_ready(nic, egress, reasonp);
+        }
+        if (error) {
+            error = error == EOPNOTSUPP ? EIO : error;
+        } else if (egress) {
             rule->egress = egress->handle;
             place->out_group = egress->group;
             egress->n_rules++;

@@ -321,7 +321,7 @@ nic_rte_poll(struct nic *nic_, struct nic_completion completions[],
     }
 
     ovs_mutex_lock(&nic->mutex);
-    while (n < MIN(max, RTE_NIC_OPS_PER_POLL)
+    while (n < MIN(max, RTE_NIC_OPS_PER_POLL / 2)
            && !ovs_list_is_empty(&nic->queue)) {
         ovs_list_push_back(&todo, ovs_list_pop_front(&nic->queue));
         n++;
@@ -336,7 +336,7 @@ nic_rte_poll(struct nic *nic_, struct nic_completion completions[],
         op_free(op);
     }
     n += rte_rules_drain(nic, completions + n,
-                         MIN(max - n, RTE_NIC_OPS_PER_POLL), now_ms);
+                         MIN(max - n, RTE_NIC_OPS_PER_POLL / 2), now_ms);
     account(nic, completions, n);
     if (leftovers) {
         retry_leftovers(nic, now_ms);

@@ -62,9 +62,9 @@
  *
  * Open vSwitch stops and starts DPDK ports, e.g. to change their queues.
  * Drivers want the application to remove its rules and indirect actions
- * before.  So nic_rte_flow_port_stopping() takes them down, counters read, and the port
- * is "changed" (see 'port_changed' in nic.h), so that it is removed from the
- * NIC and added anew.
+ * before.  So nic_rte_flow_port_stopping() takes them down, counters read, and
+ * the port is "changed" (see 'port_changed' in nic.h), so that it is removed
+ * from the NIC and added anew.
  *
  * A port that was reset or removed, as its driver says, is "changed", too.  If
  * it is the one through which rules are made, the NIC lost everything.

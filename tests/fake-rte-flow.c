@@ -237,7 +237,8 @@ __wrap_rte_flow_create(uint16_t ethdev, const struct rte_flow_attr *attr,
     struct rte_flow *flow = &flows[n_flows];
 
     ck_assert_uint_lt(n_flows, MAX_FLOWS);
-    if (fails(&fake.fail_create, error)
+    if (((!fake.fail_group || attr->group == fake.fail_group)
+         && fails(&fake.fail_create, error))
         || parse(attr, items, actions, flow, error)) {
         flow->exists = false;
         return NULL;

@@ -29,6 +29,8 @@ struct fake {
 
     /* The next N calls fail. */
     int fail_create, fail_destroy, fail_handle_destroy;
+    uint32_t fail_group;            /* Of creations those in this group, 0 for
+                                     * any. */
     int error;                      /* So. */
 
     /* What was called. */

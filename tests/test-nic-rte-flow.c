@@ -610,6 +610,42 @@ START_TEST(test_egress_moves)
 }
 END_TEST
 
+/* What changes packets and leads to a group waits until that has a rule. */
+START_TEST(test_egress_without_rule)
+{
+    struct nic_action action = { .type = NIC_ACTION_EGRESS };
+    struct nic_completion c;
+    uint32_t group;
+
+    begin();
+    setup();
+    action.egress = add_egress(3);
+    group = RTE_FLOW_GROUP_EGRESS + 1;
+    nic_rte_flow_port_stopping(0, false);
+    ck_assert_uint_eq(fake_n_flows(), 0);
+    nic_rte_flow_class.port_del(nic, ids[0]);
+    nic_rte_flow_class.port_del(nic, ids[1]);
+    fake.fail_group = group;
+    fake.fail_create = 2;
+    add_port(0);
+    add_port(1);
+    ck_assert_ptr_null(fake_find(group, -1));
+
+    fake.fail_create = 1;
+    submit_add(1, action, 1);
+    ck_assert(poll_one(&c));
+    ck_assert_int_eq(c.error, EIO);
+    ck_assert_ptr_null(fake_find(RTE_FLOW_GROUP_RULES, 1));
+
+    submit_add(1, action, 2);
+    ck_assert(poll_one(&c));
+    ck_assert_int_eq(c.error, 0);
+    ck_assert_int_eq(fake_find(group, -1)->out_port, 3);
+    ck_assert_int_eq(fake_find(RTE_FLOW_GROUP_RULES, 1)->jump, group);
+    end();
+}
+END_TEST
+
 /* Carrier. */
 
 static void
@@ -669,6 +705,7 @@ suite(void)
 
     tc = tcase_create("egress");
     tcase_add_test(tc, test_egress_moves);
+    tcase_add_test(tc, test_egress_without_rule);
     tcase_add_test(tc, test_link_query_holds_up_nobody);
     suite_add_tcase(s, tc);
     return s;
