@@ -579,11 +579,11 @@ step(struct shash *watched)
     return wake_ms;
 }
 
-/* The thread that runs rarely and briefly, but then a vport has no uplink: it
- * goes before what else wants a processor, like the main thread that
- * reconfigures bridges because of the same link.  Linux takes 0 for the calling
- * thread.  Without the permission everything works, only later when the machine
- * is busy. */
+/* This thread runs rarely and briefly, but then a vport has no uplink: it goes
+ * before what else wants a processor, like the main thread that reconfigures
+ * bridges because of the same link.  Linux takes 0 for the calling thread.
+ * Without the permission everything works, only later when the machine is
+ * busy. */
 static void
 raise_priority(void)
 {

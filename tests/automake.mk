@@ -378,8 +378,9 @@ check-system: tests/system-testsuite $(autotest_programs)
 
 # Prints one table of what a cut link costs, for a bond with vports and for
 # stock's bonds, with few and many connections and megaflows; with DPDK also
-# where a PMD thread forwards.  The machine should do nothing else.  FAILOVER_CUTS (5), FAILOVER_MEGAFLOWS (20000) and
-# FAILOVER_MAX_CONNS in the environment make it shorter.
+# where a PMD thread forwards.  The machine should do nothing else.
+# FAILOVER_CUTS (5), FAILOVER_MEGAFLOWS (20000) and FAILOVER_MAX_CONNS in the
+# environment make it shorter.
 failover-report: tests/system-testsuite $(autotest_programs)
 	rm -rf tests/failover-report.d && mkdir tests/failover-report.d
 	$(MAKE) $(AM_MAKEFLAGS) check-system SYSTEM_TESTSUITE_JOBS=-j1 \
