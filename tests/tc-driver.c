@@ -96,6 +96,7 @@ count_lines(const char *command)
 }
 
 #define FILTERS_D0 "tc filter show dev d0 ingress | grep handle"
+#define FILTERS_E9 "tc filter show dev e9 ingress | grep handle"
 
 /* Submits 'ops' and waits until all have completed. */
 static void
@@ -657,7 +658,8 @@ START_TEST(test_port_problem)
 }
 END_TEST
 
-/* Another device with the name of one that was deleted is not that one. */
+/* Another device with the name of one that was deleted is not that one, nor is
+ * one that got another name or went to another namespace. */
 START_TEST(test_port_changed)
 {
     struct nic_completion done[1];
@@ -694,8 +696,44 @@ START_TEST(test_port_changed)
     ck_assert_int_eq(class->port_add_on(nic, "r3", "e0", u32_to_odp(3),
                                         NIC_PORT_VF, &id), 0);
     ck_assert(!class->port_changed(nic, id));
+
+    /* It gets another name: what is on it goes. */
+    t = nic_template_create(id, NIC_TABLE_ROOT,
+                            &(struct match) MATCH_CATCHALL_INITIALIZER,
+                            NIC_SLOT_NONE, &drop, 1);
+    op = add_op(t, 0, 3);
+    memset(&op.rule.values, 0, sizeof op.rule.values);
+    run_ops(&op, 1, done);
+    ck_assert_int_eq(done[0].error, 0);
+    nic_template_unref(t);
+    ck_assert_int_eq(system("ip link set e0 name e9"), 0);
+    ck_assert_int_eq(count_lines(FILTERS_E9), 1);
+    ck_assert(class->port_changed(nic, id));
     class->port_del(nic, id);
-    ck_assert_int_eq(system("ip link del e0"), 0);
+    ck_assert_int_eq(count_lines(FILTERS_E9), 0);
+    op = handle_op(NIC_OP_RULE_DEL, done[0].handle, 4);
+    run_ops(&op, 1, done);
+    ck_assert_int_eq(done[0].error, 0);
+
+    /* It goes to another namespace, and the kernel removes what is on it. */
+    ck_assert_int_eq(class->port_add_on(nic, "r3", "e9", u32_to_odp(3),
+                                        NIC_PORT_VF, &id), 0);
+    t = nic_template_create(id, NIC_TABLE_ROOT,
+                            &(struct match) MATCH_CATCHALL_INITIALIZER,
+                            NIC_SLOT_NONE, &drop, 1);
+    op = add_op(t, 0, 5);
+    memset(&op.rule.values, 0, sizeof op.rule.values);
+    run_ops(&op, 1, done);
+    ck_assert_int_eq(done[0].error, 0);
+    nic_template_unref(t);
+    ck_assert_int_eq(system("ip netns add tc-other && "
+                            "ip link set e9 netns tc-other"), 0);
+    ck_assert(class->port_changed(nic, id));
+    op = handle_op(NIC_OP_RULE_DEL, done[0].handle, 6);
+    run_ops(&op, 1, done);
+    ck_assert_int_eq(done[0].error, 0);
+    class->port_del(nic, id);
+    ck_assert_int_eq(system("ip netns del tc-other"), 0);
     teardown();
 }
 END_TEST
