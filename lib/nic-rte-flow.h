@@ -34,8 +34,10 @@
  * Where the driver has counters that outlive their rules (indirect actions),
  * the final count is read after the rule is gone, and after the time within
  * which drivers read their NICs' counters: a deletion completes that much
- * later, and holds up nothing else.  A port that stops cannot wait: then the
- * final count is what the driver knows at that time.
+ * later.  Other operations do not wait for it; the engine does before it makes
+ * another rule for the same connection and direction, and before it judges a
+ * FIN or RST.  A port that stops cannot wait: then the final count is what the
+ * driver knows at that time.
  *
  * Elsewhere the final count is read just before the rule goes, and packets
  * that hit in between, some microseconds, are carried but not counted.
