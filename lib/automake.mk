@@ -66,6 +66,7 @@ lib_libnic_la_SOURCES = \
 	lib/nic-tc.c \
 	lib/nic-tc.h \
 	lib/nic-wake.c \
+	lib/static-seq.h \
 	lib/nic.c \
 	lib/nic.h \
 	lib/tc-socket.c \

@@ -15,6 +15,7 @@
 #include "openvswitch/vlog.h"
 #include "ovs-thread.h"
 #include "seq.h"
+#include "static-seq.h"
 #include "timeval.h"
 #include "util.h"
 
@@ -52,18 +53,7 @@ static struct hmap egresses OVS_GUARDED_BY(mutex)
     = HMAP_INITIALIZER(&egresses);
 static struct egress_stats stats OVS_GUARDED_BY(mutex);
 
-struct seq *
-egress_seq(void)
-{
-    static struct ovsthread_once once = OVSTHREAD_ONCE_INITIALIZER;
-    static struct seq *seq;
-
-    if (ovsthread_once_start(&once)) {
-        seq = seq_create();
-        ovsthread_once_done(&once);
-    }
-    return seq;
-}
+STATIC_SEQ_DEFINE(egress_seq)
 
 static struct egress *
 egress_find(uint32_t id)

@@ -11,6 +11,7 @@
 #include "openvswitch/shash.h"
 #include "ovs-thread.h"
 #include "seq.h"
+#include "static-seq.h"
 #include "util.h"
 
 /* A port by its name. */
@@ -27,18 +28,7 @@ static struct shash entries OVS_GUARDED_BY(mutex)
 /* Signaled when nobody asks for the link of some port any more. */
 static pthread_cond_t query_ended = PTHREAD_COND_INITIALIZER;
 
-struct seq *
-nic_rte_flow_carrier_seq(void)
-{
-    static struct ovsthread_once once = OVSTHREAD_ONCE_INITIALIZER;
-    static struct seq *seq;
-
-    if (ovsthread_once_start(&once)) {
-        seq = seq_create();
-        ovsthread_once_done(&once);
-    }
-    return seq;
-}
+STATIC_SEQ_DEFINE(nic_rte_flow_carrier_seq)
 
 bool
 nic_rte_flow_get_carrier(const char *name, bool *carrier)

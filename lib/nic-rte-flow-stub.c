@@ -7,8 +7,8 @@
 
 #include <errno.h>
 
-#include "ovs-thread.h"
 #include "seq.h"
+#include "static-seq.h"
 #include "util.h"
 
 static int
@@ -50,15 +50,4 @@ nic_rte_flow_get_carrier(const char *name OVS_UNUSED,
     return false;
 }
 
-struct seq *
-nic_rte_flow_carrier_seq(void)
-{
-    static struct ovsthread_once once = OVSTHREAD_ONCE_INITIALIZER;
-    static struct seq *seq;
-
-    if (ovsthread_once_start(&once)) {
-        seq = seq_create();
-        ovsthread_once_done(&once);
-    }
-    return seq;
-}
+STATIC_SEQ_DEFINE(nic_rte_flow_carrier_seq)

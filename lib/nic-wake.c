@@ -3,21 +3,10 @@
 #include <config.h>
 #include "nic.h"
 
-#include "ovs-thread.h"
 #include "seq.h"
+#include "static-seq.h"
 
-struct seq *
-nic_seq(void)
-{
-    static struct ovsthread_once once = OVSTHREAD_ONCE_INITIALIZER;
-    static struct seq *seq;
-
-    if (ovsthread_once_start(&once)) {
-        seq = seq_create();
-        ovsthread_once_done(&once);
-    }
-    return seq;
-}
+STATIC_SEQ_DEFINE(nic_seq)
 
 void
 nic_wake(void)

@@ -658,27 +658,48 @@ START_TEST(test_port_problem)
 }
 END_TEST
 
+/* Adds a rule that drops all packets from port 'id'. */
+static nic_handle
+drop_all(nic_port_id id)
+{
+    struct match match = MATCH_CATCHALL_INITIALIZER;
+    struct nic_completion done;
+    struct nic_template *t;
+    struct nic_op op;
+
+    t = nic_template_create(id, NIC_TABLE_ROOT, &match, NIC_SLOT_NONE, &drop,
+                            1);
+    op = add_op(t, 0, 1);
+    memset(&op.rule.values, 0, sizeof op.rule.values);
+    run_ops(&op, 1, &done);
+    ck_assert_msg(!done.error, "%s", done.reason);
+    nic_template_unref(t);
+    return done.handle;
+}
+
+static void
+delete_rule(nic_handle rule)
+{
+    struct nic_op op = handle_op(NIC_OP_RULE_DEL, rule, 2);
+    struct nic_completion done;
+
+    run_ops(&op, 1, &done);
+    ck_assert_int_eq(done.error, 0);
+}
+
 /* Another device with the name of one that was deleted is not that one, nor is
  * one that got another name or went to another namespace. */
 START_TEST(test_port_changed)
 {
-    struct nic_completion done[1];
-    struct nic_template *t;
+    nic_handle rule;
     nic_port_id id;
-    struct nic_op op;
 
     setup();
     ck_assert_int_eq(system("ip link add e0 type veth peer name e1"), 0);
     ck_assert_int_eq(class->port_add_on(nic, "r3", "e0", u32_to_odp(3),
                                         NIC_PORT_VF, &id), 0);
     ck_assert(!class->port_changed(nic, id));
-    t = nic_template_create(id, NIC_TABLE_ROOT,
-                            &(struct match) MATCH_CATCHALL_INITIALIZER,
-                            NIC_SLOT_NONE, &drop, 1);
-    op = add_op(t, 0, 1);
-    memset(&op.rule.values, 0, sizeof op.rule.values);
-    run_ops(&op, 1, done);
-    ck_assert_msg(!done[0].error, "%s", done[0].reason);
+    rule = drop_all(id);
 
     ck_assert_int_eq(system("ip link del e0"), 0);
     ck_assert(class->port_changed(nic, id));
@@ -687,10 +708,7 @@ START_TEST(test_port_changed)
     ck_assert(!class->port_changed(nic, d0));
     class->port_del(nic, id);
     ck_assert(!class->port_changed(nic, id));
-    op = handle_op(NIC_OP_RULE_DEL, done[0].handle, 2);
-    run_ops(&op, 1, done);
-    ck_assert_int_eq(done[0].error, 0);
-    nic_template_unref(t);
+    delete_rule(rule);
 
     /* The new one has nothing to do with the old one. */
     ck_assert_int_eq(class->port_add_on(nic, "r3", "e0", u32_to_odp(3),
@@ -698,40 +716,22 @@ START_TEST(test_port_changed)
     ck_assert(!class->port_changed(nic, id));
 
     /* It gets another name: what is on it goes. */
-    t = nic_template_create(id, NIC_TABLE_ROOT,
-                            &(struct match) MATCH_CATCHALL_INITIALIZER,
-                            NIC_SLOT_NONE, &drop, 1);
-    op = add_op(t, 0, 3);
-    memset(&op.rule.values, 0, sizeof op.rule.values);
-    run_ops(&op, 1, done);
-    ck_assert_int_eq(done[0].error, 0);
-    nic_template_unref(t);
+    rule = drop_all(id);
     ck_assert_int_eq(system("ip link set e0 name e9"), 0);
     ck_assert_int_eq(count_lines(FILTERS_E9), 1);
     ck_assert(class->port_changed(nic, id));
     class->port_del(nic, id);
     ck_assert_int_eq(count_lines(FILTERS_E9), 0);
-    op = handle_op(NIC_OP_RULE_DEL, done[0].handle, 4);
-    run_ops(&op, 1, done);
-    ck_assert_int_eq(done[0].error, 0);
+    delete_rule(rule);
 
     /* It goes to another namespace, and the kernel removes what is on it. */
     ck_assert_int_eq(class->port_add_on(nic, "r3", "e9", u32_to_odp(3),
                                         NIC_PORT_VF, &id), 0);
-    t = nic_template_create(id, NIC_TABLE_ROOT,
-                            &(struct match) MATCH_CATCHALL_INITIALIZER,
-                            NIC_SLOT_NONE, &drop, 1);
-    op = add_op(t, 0, 5);
-    memset(&op.rule.values, 0, sizeof op.rule.values);
-    run_ops(&op, 1, done);
-    ck_assert_int_eq(done[0].error, 0);
-    nic_template_unref(t);
+    rule = drop_all(id);
     ck_assert_int_eq(system("ip netns add tc-other && "
                             "ip link set e9 netns tc-other"), 0);
     ck_assert(class->port_changed(nic, id));
-    op = handle_op(NIC_OP_RULE_DEL, done[0].handle, 6);
-    run_ops(&op, 1, done);
-    ck_assert_int_eq(done[0].error, 0);
+    delete_rule(rule);
     class->port_del(nic, id);
     ck_assert_int_eq(system("ip netns del tc-other"), 0);
     teardown();
@@ -772,9 +772,7 @@ START_TEST(test_qdisc_removed)
     run_ops(&op, 1, done);
     ck_assert_int_eq(done[0].error, 0);
     ck_assert_int_eq(system("tc qdisc del dev d0 clsact"), 0);
-    op = handle_op(NIC_OP_RULE_DEL, done[0].handle, 1);
-    run_ops(&op, 1, done);
-    ck_assert_int_eq(done[0].error, 0);
+    delete_rule(done[0].handle);
 
     /* A fault, not a refusal: it works when it is tried again. */
     op = add_op(t, 2, 2);
@@ -784,9 +782,7 @@ START_TEST(test_qdisc_removed)
     run_ops(&op, 1, done);
     ck_assert_msg(!done[0].error, "%s", done[0].reason);
     ck_assert_int_eq(count_lines(FILTERS_D0), 1);
-    op = handle_op(NIC_OP_RULE_DEL, done[0].handle, 3);
-    run_ops(&op, 1, done);
-    ck_assert_int_eq(done[0].error, 0);
+    delete_rule(done[0].handle);
     nic_template_unref(t);
     teardown();
     ck_assert_int_eq(count_lines("tc qdisc show dev d0 | grep clsact"), 0);
