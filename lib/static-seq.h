@@ -6,8 +6,8 @@
 #include "ovs-thread.h"
 #include "seq.h"
 
-/* Defines 'struct seq *NAME(void)', which always returns the same seq and makes
- * it when it is called for the first time.  Any thread. */
+/* Defines 'struct seq *NAME(void)', which always returns the same seq and
+ * makes it when it is called for the first time.  Any thread. */
 #define STATIC_SEQ_DEFINE(NAME)                                         \
     struct seq *                                                        \
     NAME(void)                                                          \
